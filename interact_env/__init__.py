@@ -1,0 +1,25 @@
+"""Multi-agent environments whose observations are sets of entities."""
+
+from interact_env.engine import WorldBatch, rule
+from interact_env.parallel_env import WorldParallelEnv
+from interact_env.registry import make, make_batch, register, registered, world
+from interact_env.vector_env import JointEnv, WorldVectorEnv
+from interact_env.world import Column, World
+from interact_env.worlds import colliding_agents as _colliding_agents
+
+register("colliding_agents_v0", _colliding_agents)
+
+__all__ = [
+    "Column",
+    "JointEnv",
+    "World",
+    "WorldBatch",
+    "WorldParallelEnv",
+    "WorldVectorEnv",
+    "make",
+    "make_batch",
+    "register",
+    "registered",
+    "rule",
+    "world",
+]

@@ -1,0 +1,8 @@
+"""PettingZoo module of the colliding agents; the rules are in `worlds/colliding_agents.py`."""
+
+from interact_env.parallel_env import pettingzoo_makers
+from interact_env.registry import world
+
+parallel_env, raw_env, env = pettingzoo_makers(lambda: world("colliding_agents_v0"))
+
+__all__ = ["env", "parallel_env", "raw_env"]

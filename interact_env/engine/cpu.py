@@ -1,0 +1,270 @@
+"""The loops over worlds and agents that turn one world's rules into compiled kernels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from interact_env.engine.random import WORLD, Key, below, bits
+from interact_env.engine.rule import JIT, rule
+from interact_env.world import World
+
+# Purposes of the engine's own draws; worlds count theirs from 0.
+COUNT = 0x7FFFFFFF
+ACTION = 0x80000000
+
+
+class Clock(NamedTuple):
+    """Where each world stands."""
+
+    episode: np.ndarray  # (B,) int64, -1 before the first reset
+    n_agents: np.ndarray  # (B,) int64, at the start of the episode
+    steps: np.ndarray  # (B,) int64, since the start of the episode
+
+
+class Result(NamedTuple):
+    """What a step or reset wrote."""
+
+    rows: np.ndarray  # (B, L, F) float32, zero where no agent is
+    reward: np.ndarray  # (B, L) float32
+    terminated: np.ndarray  # (B, L) bool, left in this step
+    truncated: np.ndarray  # (B,) bool
+    metrics: np.ndarray  # (B, L, M) float32
+
+
+class Loop(NamedTuple):
+    """One loop over worlds, compiled twice; both give the same bits."""
+
+    serial: Callable[..., None]
+    parallel: Callable[..., None]
+
+
+class Kernels(NamedTuple):
+    """The loops of one world."""
+
+    step: Loop
+    reset: Loop
+    visible: Loop
+    views: Callable[..., None]
+
+
+def loop(function: Callable[..., None]) -> Loop:
+    """Compile a function that loops with `numba.prange`, for one thread and for many."""
+    return Loop(rule(function), numba.njit(parallel=True, **JIT)(function))
+
+
+@functools.cache
+def kernels(world: World) -> Kernels:
+    """The compiled loops of `world`; each compiles at its first call, in a second or two."""
+    fields = type(world.blank(world.configure()))
+    view, copy, clear = (_over_fields(fields, text) for text in _PER_FIELD)
+    sees = _sees(world)
+    show = _show(world)
+    return Kernels(
+        step=_step(world, view, copy, show),
+        reset=_reset(world, view, clear, show),
+        visible=_visible(view, sees),
+        views=_views(view, sees),
+    )
+
+
+_PER_FIELD = (
+    "def view(batch, b): return State({batch.FIELD[b],})",
+    "def copy(source, target): {copy_array(source.FIELD, target.FIELD);}",
+    "def clear(state): {state.FIELD[:] = 0;}",
+)
+
+
+def _over_fields(state: Any, template: str) -> Callable[..., Any]:
+    """A compiled function over every field of a State: numba cannot loop over unequal arrays."""
+    head, _, rest = template.partition("{")
+    body, _, tail = rest.partition("}")
+    source = head + " ".join(body.replace("FIELD", f) for f in state._fields) + tail
+    namespace: dict[str, Any] = {"State": state, "copy_array": _copy_array}
+    exec(source, namespace)  # noqa: S102  # the text above and field names only
+    return rule(namespace[head.split()[1].partition("(")[0]])
+
+
+@rule
+def _copy_array(source, target):
+    for k in range(source.size):
+        target.flat[k] = source.flat[k]
+
+
+def _show(world: World) -> Callable[..., None]:
+    observe = world.observe
+
+    @rule
+    def show(params, state, rows):
+        for i in range(state.alive.size):
+            if state.alive[i]:
+                observe(params, state, i, rows[i])
+            else:
+                rows[i] = 0
+
+    return show
+
+
+def _sees(world: World) -> Callable[..., bool]:
+    if world.visible is None:
+        return rule(lambda params, state, i, j: True)
+    within_sight = world.visible
+
+    @rule
+    def sees(params, state, i, j):
+        return params.vision_radius == np.inf or within_sight(params, state, i, j)
+
+    return sees
+
+
+def _phases(world: World) -> Callable[..., None]:
+    """All phases in turn: each is finished for every agent before the next begins."""
+
+    def sweep(phase: Callable[..., None]) -> Callable[..., None]:
+        @rule
+        def run(params, state, actions, after):
+            for i in range(state.alive.size):
+                if state.alive[i]:
+                    phase(params, state, actions, i, after)
+
+        return run
+
+    def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+        @rule
+        def both(params, state, actions, after):
+            first(params, state, actions, after)
+            second(params, state, actions, after)
+
+        return both
+
+    return functools.reduce(then, map(sweep, world.PHASES))
+
+
+def _step(
+    world: World, view: Callable[..., Any], copy: Callable[..., None], show: Callable[..., None]
+) -> Loop:
+    phases, score = _phases(world), world.score
+
+    @rule
+    def step_world(params, batch, batch_after, actions, clock, out, b):
+        state, after = view(batch, b), view(batch_after, b)
+        copy(state, after)
+        phases(params, state, actions[b], after)
+        for i in range(state.alive.size):
+            if state.alive[i]:
+                out.reward[b, i] = score(params, state, after, i, out.metrics[b, i])
+                out.terminated[b, i] = not after.alive[i]
+            else:
+                out.reward[b, i] = 0
+                out.terminated[b, i] = False
+                out.metrics[b, i] = 0
+        clock.steps[b] += 1
+        out.truncated[b] = clock.steps[b] == params.max_cycles
+        show(params, after, out.rows[b])
+
+    def step(params, batch, batch_after, actions, clock, out):
+        for b in numba.prange(clock.steps.size):
+            step_world(params, batch, batch_after, actions, clock, out, b)
+
+    return loop(step)
+
+
+def _reset(
+    world: World, view: Callable[..., Any], clear: Callable[..., None], show: Callable[..., None]
+) -> Loop:
+    begin, spawn = world.begin or rule(lambda params, key, n, state: None), world.spawn
+
+    @rule
+    def reset_world(params, seed, batch, clock, out, b):
+        clock.episode[b] += 1
+        clock.steps[b] = 0
+        key = key_of(seed, clock, b)
+        draw = bits(key, WORLD, COUNT)[0]
+        n = params.n_min + below(draw, params.n_max - params.n_min + 1)
+        clock.n_agents[b] = n
+        state = view(batch, b)
+        clear(state)
+        begin(params, key, n, state)
+        for i in range(n):
+            spawn(params, key, n, i, state)
+            state.alive[i] = True
+        out.reward[b] = 0
+        out.terminated[b] = False
+        out.truncated[b] = False
+        out.metrics[b] = 0
+        show(params, state, out.rows[b])
+
+    def reset(params, seed, mask, batch, clock, out):
+        for b in numba.prange(mask.size):
+            if mask[b]:
+                reset_world(params, seed, batch, clock, out, b)
+
+    return loop(reset)
+
+
+def _visible(view: Callable[..., Any], sees: Callable[..., bool]) -> Loop:
+    def visible(params, batch, out):
+        for b in numba.prange(batch.alive.shape[0]):
+            state = view(batch, b)
+            for i in range(state.alive.size):
+                for j in range(state.alive.size):
+                    both = state.alive[i] and state.alive[j]
+                    out[b, i, j] = both and (i == j or sees(params, state, i, j))
+
+    return loop(visible)
+
+
+def _views(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[..., None]:
+    @rule
+    def views(params, batch, rows, b, entities, mask):
+        """Each agent's own set: its row, then the others in sight; `entities`, `mask` come zeroed."""
+        state = view(batch, b)
+        for i in range(state.alive.size):
+            if not state.alive[i]:
+                continue
+            _copy_array(rows[b, i], entities[i, 0])
+            n = 1
+            for j in range(state.alive.size):
+                if j != i and state.alive[j] and sees(params, state, i, j):
+                    _copy_array(rows[b, j], entities[i, n])
+                    n += 1
+            mask[i, :n] = 1
+
+    return views
+
+
+@functools.cache
+def scripted(world: World, name: str) -> Loop:
+    """The loop that lets every agent choose by the scripted policy `name` of the world."""
+    view = _over_fields(type(world.blank(world.configure())), _PER_FIELD[0])
+    policy = world.POLICIES[name]
+
+    def act(params, seed, batch, clock, out):
+        for b in numba.prange(clock.steps.size):
+            state, key = view(batch, b), key_of(seed, clock, b)
+            for i in range(state.alive.size):
+                if state.alive[i]:
+                    out[b, i] = policy(params, key, state, i, clock.steps[b])
+
+    return loop(act)
+
+
+@rule
+def key_of(seed, clock, b):
+    """The key of the running episode; `seed` is (low word, high word, number of the first world)."""
+    return Key(seed[0], seed[1], seed[2] + np.uint64(b), np.uint64(clock.episode[b]))
+
+
+@rule
+def random_actions(seed, clock, out):
+    """Fill out (B, L, K) with uniform float32 in [0, 1), drawn anew at every step."""
+    for b in range(out.shape[0]):
+        key = key_of(seed, clock, b)
+        for i in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                word = bits(key, i * out.shape[2] + k, ACTION + clock.steps[b])[0]
+                out[b, i, k] = np.float32(word >> np.uint64(8)) * np.float32(2.0**-24)

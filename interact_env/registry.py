@@ -1,0 +1,83 @@
+"""The worlds that are known by name, and the ways to make one."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+import pettingzoo
+
+from interact_env.engine import WorldBatch
+from interact_env.parallel_env import WorldParallelEnv, pettingzoo_makers
+from interact_env.vector_env import JointEnv, WorldVectorEnv
+from interact_env.world import World
+
+_registry: dict[str, World] = {}
+
+
+def register(name: str, module: ModuleType) -> World:
+    """Make a world known by name, here, in Gymnasium and in PettingZoo, as `interact_env/<name>`.
+
+    Args:
+        name: ends in a version: "my_world_v0".
+        module: holds the world's rules, see `interact_env.World`.
+
+    Raises:
+        ValueError: a bad or taken name, or a module that lacks a rule.
+    """
+    stem, _, version = name.rpartition("_v")
+    if not stem.isidentifier() or not version.isdigit():
+        raise ValueError(f"name must look like 'my_world_v0', not {name!r}")
+    if name in _registry and _registry[name].module != module.__name__:
+        raise ValueError(f"name {name!r} is taken by {_registry[name].module}: raise the version")
+    replaces = name in _registry
+    world = _registry[name] = World.from_module(name, module)
+    if not replaces:
+        _register_elsewhere(f"interact_env/{stem}-v{version}", name)
+    return world
+
+
+def _register_elsewhere(id_: str, name: str) -> None:
+    gymnasium.register(
+        id_,
+        entry_point=functools.partial(_make_with, JointEnv, name),
+        vector_entry_point=functools.partial(_make_with, WorldVectorEnv, name),
+        # The spaces and the order of calls are checked by the env itself.
+        disable_env_checker=True,
+    )
+    if hasattr(pettingzoo, "register"):  # PettingZoo >= 1.27
+        parallel, _, aec = pettingzoo_makers(functools.partial(world, name))
+        pettingzoo.register("parallel", id_, parallel)
+        pettingzoo.register("aec", id_, aec)
+
+
+def _make_with(maker: Any, name: str, **parameters: Any) -> Any:
+    return maker(world(name), **parameters)
+
+
+def world(name: str) -> World:
+    """The registered world of this name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in _registry:
+        raise ValueError(f"no world {name!r}; known: {', '.join(sorted(_registry))}")
+    return _registry[name]
+
+
+def registered() -> dict[str, World]:
+    """Every registered world by name."""
+    return dict(sorted(_registry.items()))
+
+
+def make(name: str, **parameters: Any) -> WorldParallelEnv:
+    """A PettingZoo ParallelEnv of a registered world; see the world's `configure` for parameters."""
+    return WorldParallelEnv(world(name), **parameters)
+
+
+def make_batch(name: str, n_worlds: int = 1, **options: Any) -> WorldBatch:
+    """A WorldBatch of a registered world; `options` are WorldBatch's and the world's parameters."""
+    return WorldBatch(world(name), n_worlds, **options)

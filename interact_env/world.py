@@ -1,0 +1,123 @@
+"""What a world is: the contract between one file of rules and everything that runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from gymnasium import spaces
+
+
+class Column(NamedTuple):
+    """One column of an entity row, as plain data that a policy can be built from.
+
+    Attributes:
+        name: what the column holds.
+        kind: "position" (a coordinate), "category" (an integer in [0, size)) or "real".
+        low, high: bounds of the value, in `unit`.
+        unit: physical unit, for people.
+        size: categories of a category; for a position the longest wavelength that fits every arena
+            of this world a whole number of times (0: none, the axis does not wrap).
+    """
+
+    name: str
+    kind: str
+    low: float
+    high: float
+    unit: str
+    size: int = 0
+
+
+REQUIRED = {
+    "configure": "configure(**parameters) -> Params, validated",
+    "blank": "blank(params) -> State of zeroed arrays for one world",
+    "columns": "columns(params) -> tuple of Column, what an entity row holds",
+    "action_space": "action_space(params) -> Discrete or Box of one agent",
+    "METRICS": "METRICS, names of the per-agent numbers that score() writes",
+    "PHASES": "PHASES, rules phase(params, state, action, i, after), run one after the other",
+    "spawn": "spawn(params, key, n, i, state), rule that places agent i of n",
+    "score": "score(params, state, after, i, metrics) -> reward, rule",
+    "observe": "observe(params, state, i, row), rule that writes the entity row of agent i",
+    "scene": "scene(params, state) -> Scene, plain shapes for the viewer",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class World:
+    """The rules of one world and its name; `interact_env.register` makes it from a module.
+
+    Rules are compiled with `interact_env.rule` and concern one agent `i` of one world. `State` is a
+    NamedTuple of arrays with a boolean `alive (L,)` among them; `Params` is a NamedTuple of scalars
+    with `n_min`, `n_max`, `max_cycles` (0: no limit) and `vision_radius` (inf: sees all) among them.
+    A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
+    only; `score` alone may clear `after.alive[i]`: that agent has left.
+    """
+
+    name: str
+    module: str
+    configure: Callable[..., Any]
+    blank: Callable[[Any], Any]
+    columns: Callable[[Any], tuple[Column, ...]]
+    action_space: Callable[[Any], spaces.Space[Any]]
+    METRICS: tuple[str, ...]
+    PHASES: tuple[Callable[..., None], ...]
+    spawn: Callable[..., None]
+    score: Callable[..., float]
+    observe: Callable[..., None]
+    scene: Callable[..., Any]
+    begin: Callable[..., None] | None = None
+    visible: Callable[..., bool] | None = None
+    POLICIES: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    summary: str = ""
+
+    @classmethod
+    def from_module(cls, name: str, module: ModuleType) -> World:
+        """Read the rules from a module.
+
+        Raises:
+            ValueError: a required name is missing; the message lists each with its signature.
+        """
+        missing = [text for key, text in REQUIRED.items() if not hasattr(module, key)]
+        if missing:
+            raise ValueError(f"world {name!r} ({module.__name__}) lacks: " + "; ".join(missing))
+        names = [f.name for f in dataclasses.fields(cls) if f.name not in ("name", "module", "summary")]
+        names = [name for name in names if hasattr(module, name)]
+        summary = (inspect.getdoc(module) or "").partition("\n")[0]
+        rules = {key: getattr(module, key) for key in names}
+        world = cls(name=name, module=module.__name__, summary=summary, **rules)
+        _worlds[name, module.__name__] = world
+        return world
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled rules are found again by name: a pickle of a world carries no code.
+        return _find, (self.name, self.module)
+
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter of `configure` with its default."""
+        return {p.name: p.default for p in inspect.signature(self.configure).parameters.values()}
+
+    def params(self, given: Mapping[str, Any]) -> Any:
+        """Validated Params.
+
+        Raises:
+            ValueError: an unknown parameter, or a value that is not allowed, by name.
+        """
+        known = self.parameters()
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no parameter {', '.join(map(repr, unknown))}; it has: {', '.join(known)}"
+            )
+        return self.configure(**given)
+
+
+_worlds: dict[tuple[str, str], World] = {}
+
+
+def _find(name: str, module: str) -> World:
+    found = _worlds.get((name, module))
+    return found or World.from_module(name, importlib.import_module(module))

@@ -1,0 +1,1 @@
+"""The rules of each world, one file a world."""

@@ -1,0 +1,113 @@
+"""The policy and value network: embedding, interaction blocks, heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from policies.embedding import Column, EntityEmbedding
+from policies.registry import Interaction, interaction
+
+
+class Block(nn.Module):
+    """x + interaction(norm(x)), then x + mlp(norm(x)); a pre-LN transformer block."""
+
+    def __init__(self, make: Interaction, d_model: int, n_heads: int, d_head: int) -> None:
+        """`make` is an interaction of the registry."""
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.interaction = make(d_model, n_heads, d_head)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(d_model),
+            nn.Linear(d_model, 2 * d_model),
+            nn.GELU(),
+            nn.Linear(2 * d_model, d_model),
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        visible: Tensor | None,
+        rotation: Tensor | None,
+        memory: Tensor,
+    ) -> Tensor:
+        """(B, L, d_model) -> (B, L, d_model)."""
+        x = x + self.interaction(self.norm(x), mask, visible, rotation, memory)
+        return x + self.mlp(x)
+
+
+class EntityActorCritic(nn.Module):
+    """Action logits (or means) and values of every entity, from one joint pass over the set.
+
+    In every block an entity asks with what it knows by then, and is answered with what can be seen of the
+    others: their own rows. So an agent's output depends on the rows that it sees and on nothing else, at
+    any depth, and is the same when computed from its own view. (Blocks that read each other's results
+    would carry news one vision radius further with each block: communication, not observation.)
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        n_outputs: int,
+        *,
+        policy: str = "sa",
+        d_model: int = 64,
+        n_layers: int = 2,
+        n_heads: int = 4,
+        positions: str = "rotary",
+    ) -> None:
+        """Make the network.
+
+        Args:
+            columns: what an entity row holds.
+            n_outputs: logits of a discrete action, or means of a continuous one.
+            policy: name of the interaction, see `policies.names()`.
+            d_model: width of the residual stream.
+            n_layers: number of blocks.
+            n_heads: heads of a block.
+            positions: "rotary", "fourier" or "plain", see `EntityEmbedding`.
+
+        Raises:
+            ValueError: an unknown name, or a size below 1.
+        """
+        super().__init__()
+        for name, value in (
+            ("n_outputs", n_outputs),
+            ("d_model", d_model),
+            ("n_layers", n_layers),
+            ("n_heads", n_heads),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be >= 1, not {value}")
+        make = interaction(policy)
+        self.embedding = EntityEmbedding(columns, d_model, positions)
+        rotary = self.embedding.rotary
+        d_head = max(1, d_model // n_heads) if rotary is None else rotary.d_head
+        self.blocks = nn.ModuleList(Block(make, d_model, n_heads, d_head) for _ in range(n_layers))
+        self.memory_norm, self.norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.actor = nn.Linear(d_model, n_outputs)
+        self.critic = nn.Linear(d_model, 1)
+        nn.init.orthogonal_(self.actor.weight, gain=0.01)  # starts near the uniform policy
+        nn.init.zeros_(self.actor.bias)
+        nn.init.zeros_(self.critic.bias)
+
+    def forward(self, rows: Tensor, mask: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One pass over the set.
+
+        Args:
+            rows: (B, L, F) entity rows; those outside the mask may hold anything, NaN too.
+            mask: (B, L) bool, True: the entity is there.
+            visible: (B, L, L) bool, True: i sees j; None: each sees all.
+
+        Returns:
+            logits (B, L, n_outputs) and values (B, L).
+        """
+        x, rotation = self.embedding(torch.where(mask[..., None], rows, 0.0))
+        memory = self.memory_norm(x)
+        for block in self.blocks:
+            x = block(x, mask, visible, rotation, memory)
+        x = self.norm(x)
+        return self.actor(x), self.critic(x).squeeze(-1)

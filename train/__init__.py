@@ -1,0 +1,1 @@
+"""Training and evaluation: the only package that knows both the environments and the policies."""

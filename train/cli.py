@@ -1,0 +1,276 @@
+"""The command line: `interact-env train | evaluate | demo | speed | list`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from train.config import TrainConfig, assignments, counts
+
+console = Console()
+
+
+@dataclasses.dataclass
+class EvaluateConfig:
+    """Evaluate a trained policy at other numbers of agents, beside scripted ones."""
+
+    run: tyro.conf.Positional[Path]
+    """Directory of the run; the results are saved in it."""
+    n_agents: str = "2,4,8,16,32,64,128"
+    """Numbers of agents, with commas between."""
+    episodes: int = 64
+    """Episodes at each number."""
+    seed: int = 1_000_000
+    """Seed of the episodes."""
+    deterministic: bool = False
+    """Take the likeliest action instead of sampling one."""
+    baselines: tuple[str, ...] | None = None
+    """Scripted policies to compare with; by default random and the first of the world's own."""
+    env_params: tuple[str, ...] = ()
+    """Parameters of the world to change, as NAME=VALUE."""
+    threads: int = 0
+    """CPU threads; 0: as many as torch takes by itself."""
+
+
+@dataclasses.dataclass
+class DemoConfig:
+    """Train, evaluate, draw and animate: the whole job in a few minutes."""
+
+    out: Path = Path("runs/demo")
+    """Directory of the run."""
+    policy: str = "sa_linear"
+    """Interaction of the policy."""
+    total_steps: int = 245_760
+    """Env steps to train for."""
+    episodes: int = 32
+    """Episodes at each number of agents."""
+    seed: int = 0
+    """Seed of everything."""
+    threads: int = 0
+    """CPU threads; 0: as many as torch takes by itself."""
+
+
+@dataclasses.dataclass
+class SpeedConfig:
+    """Measure stepping and training, and print the figures with thread count and load."""
+
+    threads: int = 0
+    """CPU threads for batches and training; 0: all there are."""
+    repeats: int = 5
+    """Repetitions; medians are printed."""
+
+
+@dataclasses.dataclass
+class ListConfig:
+    """List the worlds and the policies that are known by name."""
+
+
+Command = (
+    Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
+    | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
+    | Annotated[SpeedConfig, tyro.conf.subcommand("speed")]
+    | Annotated[ListConfig, tyro.conf.subcommand("list")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input ends in one line and status 1."""
+    command = tyro.cli(
+        Command,
+        args=arguments,
+        prog="interact-env",
+        description=__doc__,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
+    actions: dict[type, Callable[..., int]] = {
+        TrainConfig: run_train,
+        EvaluateConfig: run_evaluate,
+        DemoConfig: run_demo,
+        SpeedConfig: run_speed,
+        ListConfig: run_list,
+    }
+    try:
+        return actions[type(command)](command)
+    except (ValueError, FileExistsError, FileNotFoundError, PermissionError) as error:
+        print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def run_train(config: TrainConfig) -> int:
+    """`interact-env train`."""
+    from train import figures, training
+
+    with _bar("training") as advance:
+        done = training.train(config, lambda p: advance(p.env_steps, p.total_steps, _describe(p)))
+    log = training.read_log(config.out)
+    if log.get("rollout/reward_per_agent_step"):
+        title = f"{config.policy} on {config.env}, {config.n_agents} agents"
+        figures.learning_curve(log, config.out / "learning_curve.png", title)
+    console.print(f"{'saved' if done else 'stopped; saved'} in {config.out}", highlight=False)
+    return 0 if done else training.STOPPED
+
+
+def run_evaluate(config: EvaluateConfig) -> int:
+    """`interact-env evaluate`."""
+    import interact_env
+    from train import checkpoint, evaluate, figures, training
+
+    if config.episodes < 1:
+        raise ValueError(f"--episodes must be >= 1, not {config.episodes}")
+    n_agents = counts(config.n_agents)
+    training.threads(config.threads)
+    saved = checkpoint.load(config.run)
+    world = interact_env.world(saved.env)
+    scripted = ("random", *world.POLICIES)
+    baselines = scripted[:2] if config.baselines is None else config.baselines
+    for name in baselines:
+        if name not in scripted:
+            raise ValueError(f"--baselines must be among {', '.join(scripted)}, not {name!r}")
+    parameters = {**saved.parameters, **assignments(config.env_params)}
+    name = saved.network["policy"]
+    policy = saved.policy()
+    actors = {name: evaluate.learned(policy, deterministic=config.deterministic)}
+    actors |= {baseline: evaluate.scripted(baseline) for baseline in baselines}
+    total = len(n_agents) * len(actors) * len(evaluate.arenas(saved.env, parameters))
+    with _bar("evaluating") as advance:
+        finished: list[str] = []
+
+        def report(result: evaluate.Result) -> None:
+            finished.append(result.policy)
+            advance(len(finished), total, f"{result.policy}, {result.n_agents} agents, {result.arena}")
+
+        results = evaluate.across_counts(
+            actors, saved.env, parameters, n_agents, config.episodes, config.seed, report
+        )
+    _print_results(results, world.METRICS, config.episodes)
+    about = {"env": saved.env, "parameters": parameters, "episodes": config.episodes, "seed": config.seed}
+    evaluate.save(config.run / "evaluation.json", results, **about)
+    trained_at = str(saved.parameters["n_agents"])
+    figures.count_transfer(results, config.run / "count_transfer.png", f"{name} on {saved.env}", trained_at)
+    console.print(f"saved evaluation.json and count_transfer.png in {config.run}", highlight=False)
+    return 0
+
+
+def run_demo(config: DemoConfig) -> int:
+    """`interact-env demo`."""
+    from train import animate, checkpoint, evaluate
+
+    start = time.perf_counter()
+    status = run_train(
+        TrainConfig(
+            out=config.out,
+            policy=config.policy,
+            env_params=("shape=square",),
+            seed=config.seed,
+            total_steps=config.total_steps,
+            threads=config.threads,
+        )
+    )
+    if status:
+        return status
+    run_evaluate(EvaluateConfig(config.out, episodes=config.episodes, threads=config.threads))
+    saved = checkpoint.load(config.out)
+    actor = evaluate.learned(saved.policy())
+    with console.status("animating an episode of 32 agents"):
+        parameters = {**saved.parameters, "n_agents": 32}
+        animate.animate(actor, saved.env, parameters, config.out / "episode.gif")
+    minutes = (time.perf_counter() - start) / 60
+    console.print(f"demo: {minutes:.1f} minutes; everything is in {config.out}", highlight=False)
+    return 0
+
+
+def run_speed(config: SpeedConfig) -> int:
+    """`interact-env speed`."""
+    from train import speed
+
+    if config.repeats < 1:
+        raise ValueError(f"--repeats must be >= 1, not {config.repeats}")
+    with _bar("measuring") as advance:
+        table = speed.measure(config.threads, config.repeats, advance)
+    console.print(table)
+    return 0
+
+
+def run_list(_: ListConfig) -> int:
+    """`interact-env list`."""
+    import interact_env
+    import policies
+
+    table = Table("world", "", "scripted policies", title="Worlds (--env)", title_justify="left")
+    for name, world in interact_env.registered().items():
+        table.add_row(name, world.summary, ", ".join(("random", *world.POLICIES)))
+    console.print(table)
+    table = Table("policy", "", title="Policies (--policy)", title_justify="left")
+    for name, summary in policies.names().items():
+        table.add_row(name, summary)
+    console.print(table)
+    return 0
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Callable[[float, float, str], None]]:
+    """A progress bar; where there is no terminal, a line at every tenth instead."""
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+        tenth = 0
+
+        def advance(done: float, total: float, text: str) -> None:
+            nonlocal tenth
+            progress.update(task, completed=done / total, description=text)
+            if not console.is_terminal and int(10 * done / total) > tenth:
+                tenth = int(10 * done / total)
+                console.print(f"{what} {done / total:.0%}  {text}", highlight=False)
+
+        yield advance
+
+
+def _describe(p: object) -> str:
+    from train.training import Progress as Run
+
+    assert isinstance(p, Run)
+    metrics = "  ".join(f"{name} {value:.2f}" for name, value in p.metrics.items())
+    return f"reward {p.reward:.3f}  {metrics}  per agent step, {p.agent_steps_per_second:,.0f} agent steps/s"
+
+
+def _print_results(results: Sequence[object], metrics: Sequence[str], episodes: int) -> None:
+    from train.evaluate import Result
+
+    table = Table(
+        "arena",
+        "agents",
+        "size",
+        "policy",
+        "reward",
+        "return",
+        *metrics,
+        title=f"Per agent step (return: per episode), mean and 95% interval over {episodes} episodes",
+        title_justify="left",
+    )
+    before = None
+    for r in results:
+        assert isinstance(r, Result)
+        if before not in (None, (r.arena, r.n_agents)):
+            table.add_section()
+        before = (r.arena, r.n_agents)
+        cells = [
+            f"{e.mean:.3f} [{e.low:.3f}, {e.high:.3f}]"
+            for e in (r.estimates[k] for k in ("reward", "return", *metrics) if r.estimates)
+        ]
+        table.add_row(r.arena, str(r.n_agents), f"{r.size:g}", r.policy, *(cells or ["does not fit"]))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What a training run is made of: one flat record, saved with the run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import interact_env
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """Train a policy with PPO and save it in a new directory."""
+
+    out: Path
+    """Directory of the run; made here, must not hold a run yet."""
+    env: str = "colliding_agents_v0"
+    """World to train in, see `interact-env list`."""
+    policy: str = "sa"
+    """Interaction of the policy, see `interact-env list`."""
+    n_agents: str = "8"
+    """Number of agents, or a range LOW-HIGH drawn anew for every episode."""
+    env_params: tuple[str, ...] = ()
+    """Other parameters of the world as NAME=VALUE, such as shape=square radius=1."""
+    seed: int = 0
+    """Seed of the worlds, the weights and the batches."""
+    total_steps: int = 409_600
+    """Env steps to train for (one world advanced by one step)."""
+    n_worlds: int = 128
+    """Worlds that are stepped together."""
+    n_steps: int = 32
+    """Steps of every world between updates."""
+    batch_size: int = 512
+    """Worlds at a step in a minibatch; all their agents are in the loss."""
+    n_epochs: int = 3
+    """Passes over the rollout in an update."""
+    learning_rate: float = 1e-3
+    """Adam's, falling linearly to 0."""
+    gamma: float = 0.9
+    """Discount."""
+    gae_lambda: float = 0.95
+    """Decay of the advantage's sum."""
+    ent_coef: float = 0.003
+    """Weight of the entropy bonus."""
+    d_model: int = 64
+    """Width of the network."""
+    n_layers: int = 2
+    """Interaction blocks."""
+    n_heads: int = 4
+    """Heads of a block."""
+    positions: str = "rotary"
+    """How positions enter: rotary, fourier or plain."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu or cuda."""
+    threads: int = 0
+    """CPU threads; 0: as many as torch takes by itself."""
+
+    def env_parameters(self) -> dict[str, Any]:
+        """Parameters of the world, `n_agents` among them.
+
+        Raises:
+            ValueError: text that is not NAME=VALUE, or a count that is not a number or a range.
+        """
+        return {"n_agents": count(self.n_agents), **assignments(self.env_params)}
+
+    def network(self) -> dict[str, Any]:
+        """Keyword arguments of `EntityActorCritic`."""
+        names = ("policy", "d_model", "n_layers", "n_heads", "positions")
+        return {name: getattr(self, name) for name in names}
+
+    def validate(self) -> None:
+        """Check everything that can be checked before anything is written.
+
+        Raises:
+            ValueError: a value is not allowed, by its name on the command line.
+        """
+        for name in ("total_steps", "n_worlds", "n_steps", "batch_size", "n_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be >= 1, not {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"--seed must be in [0, 2**32), not {self.seed}")
+        if self.threads < 0:
+            raise ValueError(f"--threads must be >= 0, not {self.threads}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning-rate must be > 0, not {self.learning_rate}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
+        if not self.ent_coef >= 0:
+            raise ValueError(f"--ent-coef must be >= 0, not {self.ent_coef}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"--device must be auto, cpu or cuda, not {self.device!r}")
+        interact_env.world(self.env).params(self.env_parameters())
+
+
+def count(text: str) -> int | tuple[int, int]:
+    """A number of agents: "8", or a range "2-8".
+
+    Raises:
+        ValueError: anything else.
+    """
+    low, dash, high = text.partition("-")
+    if low.isdigit() and (high.isdigit() if dash else True):
+        return (int(low), int(high)) if dash else int(low)
+    raise ValueError(f"n_agents must be a number or a range LOW-HIGH, not {text!r}")
+
+
+def counts(text: str) -> list[int]:
+    """Numbers of agents, "2,4,8".
+
+    Raises:
+        ValueError: anything else, or a number below 1.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"n_agents must be numbers >= 1 with commas between, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def assignments(pairs: Iterable[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dict; values are Python literals (None, True, 1.5, (2, 8)) or words.
+
+    Raises:
+        ValueError: no name, or no "=".
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ValueError(f"env_params must look like NAME=VALUE, not {pair!r}")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found

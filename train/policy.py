@@ -1,0 +1,108 @@
+"""stable-baselines3's policy interface around `EntityActorCritic`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution, make_proba_distribution
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from policies import EntityActorCritic
+
+Observation = dict[str, Tensor]
+
+
+class EntityPolicy(BasePolicy):
+    """Acts for each agent from its own view, or, with "own" in the observation, for all of a set at once.
+
+    An observation holds "entities" (B, L, F) and "mask" (B, L). A view's agent is its first entity. A joint
+    observation adds "own" (B, L) bool, the M rows to act for, and perhaps "visible" (B, L, L). Results are
+    (B,) or (M,).
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        use_sde: bool = False,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        **network: Any,
+    ) -> None:
+        """Make the policy.
+
+        Args:
+            observation_space: of `interact_env`: its "entities" space knows the columns.
+            action_space: Discrete or Box of one agent.
+            lr_schedule: learning rate by remaining progress.
+            use_sde: must be False.
+            optimizer_kwargs: of torch.optim.Adam.
+            network: keyword arguments of `EntityActorCritic`.
+
+        Raises:
+            ValueError: state-dependent exploration, or a space without columns.
+        """
+        if use_sde:
+            raise ValueError("use_sde must be False: EntityPolicy has no state-dependent exploration")
+        columns = getattr(observation_space["entities"], "columns", None)
+        if columns is None:
+            raise ValueError("observation_space['entities'] must be an interact_env.spaces.EntityBox")
+        super().__init__(observation_space, action_space)
+        self.network = EntityActorCritic(columns, n_outputs(action_space), **network)
+        self.distribution = make_proba_distribution(action_space)
+        if isinstance(action_space, spaces.Box):
+            self.log_std = nn.Parameter(torch.zeros(n_outputs(action_space)))
+        self.optimizer = torch.optim.Adam(
+            self.parameters(), lr=lr_schedule(1), eps=1e-5, **(optimizer_kwargs or {})
+        )
+
+    def forward(self, obs: Observation, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions, values and log-probabilities of the agents that act."""
+        distribution, values = self._evaluate(obs)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return actions, values, distribution.log_prob(actions)
+
+    def evaluate_actions(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, log-probabilities and entropies of given actions."""
+        distribution, values = self._evaluate(obs)
+        return values, distribution.log_prob(actions), distribution.entropy()
+
+    def predict_values(self, obs: Observation) -> Tensor:
+        """Values of the agents that act."""
+        return self._select(obs, self._network(obs)[1])
+
+    def get_distribution(self, obs: Observation) -> Distribution:
+        """The action distribution of the agents that act."""
+        return self._evaluate(obs)[0]
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.get_distribution(observation).get_actions(deterministic=deterministic)
+
+    def _evaluate(self, obs: Observation) -> tuple[Distribution, Tensor]:
+        logits, values = self._network(obs)
+        logits, values = self._select(obs, logits), self._select(obs, values)
+        if isinstance(self.action_space, spaces.Box):
+            return self.distribution.proba_distribution(logits, self.log_std), values
+        return self.distribution.proba_distribution(logits), values
+
+    def _network(self, obs: Observation) -> tuple[Tensor, Tensor]:
+        logits, values = self.network(obs["entities"], obs["mask"].bool(), obs.get("visible"))
+        return logits, values
+
+    @staticmethod
+    def _select(obs: Observation, values: Tensor) -> Tensor:
+        own = obs.get("own")
+        return values[:, 0] if own is None else values[own]
+
+
+def n_outputs(action_space: spaces.Space[Any]) -> int:
+    """Logits of a Discrete space, or numbers of a Box."""
+    if isinstance(action_space, spaces.Discrete):
+        return int(action_space.n)
+    shape: Sequence[int] = action_space.shape or ()
+    return int(torch.Size(shape).numel())

@@ -1,0 +1,164 @@
+"""stable-baselines3's PPO with rollouts of whole worlds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
+
+from train.buffer import EntityRolloutBuffer
+from train.policy import EntityPolicy, Observation
+from train.vec_env import AgentVecEnv
+
+
+class EntityPPO(PPO):
+    """PPO whose rollouts compute all agents of all worlds in one joint pass.
+
+    `n_steps` and timesteps count env steps (one world advanced by one step), `batch_size` counts worlds
+    at a step; the loss averages over the living agents in them. `train()` is stable-baselines3's own.
+    """
+
+    def __init__(self, policy: type[EntityPolicy], env: AgentVecEnv, **options: Any) -> None:
+        """As PPO; `options` are its keyword arguments.
+
+        Raises:
+            ValueError: an env that is not an AgentVecEnv.
+        """
+        if not isinstance(env, AgentVecEnv):
+            raise ValueError(f"env must be an AgentVecEnv (see make_sb3_vec_env), not {type(env).__name__}")
+        self.batch = env.batch
+        super().__init__(policy, env, **options)  # type: ignore[arg-type]
+
+    def _setup_model(self) -> None:
+        self.n_envs = self.batch.n_worlds
+        # stable-baselines3 builds a buffer of its own first: keep that one small.
+        n_steps, self.n_steps = self.n_steps, 1
+        super()._setup_model()
+        self.n_steps = n_steps
+        self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)  # type: ignore[assignment]
+        self.totals = Totals(self.batch.n_worlds, self.batch.n_slots, len(self.batch.world.METRICS))
+
+    def collect_rollouts(  # type: ignore[override]
+        self, env: AgentVecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with `n_rollout_steps` of every world."""
+        self.policy.set_training_mode(False)
+        self.totals.clear()
+        callback.on_rollout_start()
+        for t in range(n_rollout_steps):
+            self._step(rollout_buffer, t)
+            self.num_timesteps += self.batch.n_worlds
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+        rollout_buffer.finish(self._values(self.observe()), self.gamma, self.gae_lambda)
+        self._log_rollout()
+        callback.on_rollout_end()
+        return True
+
+    def observe(self) -> Observation:
+        """The joint observation of all worlds, on the training device."""
+        observation = {
+            "entities": torch.from_numpy(self.batch.rows),
+            "mask": torch.from_numpy(self.batch.alive),
+        }
+        observation["own"] = observation["mask"]
+        visible = self.batch.visible()
+        if visible is not None:
+            observation["visible"] = torch.from_numpy(visible)
+        return {name: value.to(self.device) for name, value in observation.items()}
+
+    def _step(self, buffer: EntityRolloutBuffer, t: int) -> None:
+        batch, obs = self.batch, self.observe()
+        own = obs["own"]
+        with torch.no_grad():
+            actions, values, log_probs = self.policy(obs)
+        buffer.entities[t], buffer.mask[t] = obs["entities"], own
+        if buffer.visible is not None:
+            buffer.visible[t] = obs["visible"]
+        for slots, living in (
+            (buffer.actions, actions),
+            (buffer.state_values, values),
+            (buffer.log_probs, log_probs),
+        ):
+            slots[t][own] = living.to(slots.dtype)
+        mask = batch.alive.copy()
+        step = batch.step(self._bounded(buffer.actions[t]))
+        buffer.rewards[t] = torch.from_numpy(step.reward)
+        buffer.terminated[t] = torch.from_numpy(step.terminated)
+        cut = batch.alive & step.truncated[:, None]
+        buffer.truncated[t] = torch.from_numpy(cut)
+        if cut.any():
+            buffer.next_values[t] = self._values(self.observe())
+        self.totals.add(mask, step.reward, batch.metrics, batch.steps, batch.over)
+        if batch.over.any():
+            self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
+            batch.reset(batch.over.copy())
+
+    def _bounded(self, actions: Tensor) -> np.ndarray:
+        given = actions.cpu().numpy()
+        if given.dtype.kind == "i":
+            return given
+        # As stable-baselines3: samples of a Gaussian are clipped for the env, not for the loss.
+        return np.clip(given, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
+
+    def _values(self, obs: Observation) -> Tensor:
+        with torch.no_grad():
+            values = torch.zeros(obs["mask"].shape, device=self.device)
+            values[obs["own"]] = self.policy.predict_values(obs)  # type: ignore[arg-type]
+        return values
+
+    def _log_rollout(self) -> None:
+        n, reward, metrics = self.totals.rates()
+        self.logger.record("rollout/reward_per_agent_step", reward)
+        for name, value in zip(self.batch.world.METRICS, metrics, strict=True):
+            self.logger.record(f"rollout/{name}_per_agent_step", value)
+        self.agent_steps = getattr(self, "agent_steps", 0) + n
+        self.logger.record("time/agent_steps", self.agent_steps)
+
+
+class Totals:
+    """Sums over the living agents of a rollout, and over the episodes that are running."""
+
+    def __init__(self, n_worlds: int, n_slots: int, n_metrics: int) -> None:
+        """All zero."""
+        self.episode_return = np.zeros((n_worlds, n_slots))
+        self.joined = np.zeros((n_worlds, n_slots), np.bool_)
+        self.length = np.zeros(n_worlds, np.int64)
+        self.metrics = np.zeros(n_metrics)
+        self.clear()
+
+    def clear(self) -> None:
+        """Start the sums of a rollout."""
+        self.agent_steps, self.reward = 0, 0.0
+        self.metrics[:] = 0
+
+    def add(
+        self, mask: np.ndarray, reward: np.ndarray, metrics: np.ndarray, steps: np.ndarray, over: np.ndarray
+    ) -> None:
+        """Add one step; `mask` (B, L) tells who acted."""
+        self.agent_steps += int(mask.sum())
+        self.reward += float(reward.sum(dtype=np.float64))
+        self.metrics += metrics.sum(axis=(0, 1), dtype=np.float64)
+        self.episode_return += reward
+        self.joined |= mask
+        self.length[:] = steps
+
+    def finished(self, over: np.ndarray) -> list[dict[str, float]]:
+        """Mean return per agent and length of the episodes that ended, and start those sums anew."""
+        ended = [
+            {"r": float(self.episode_return[b][self.joined[b]].mean()), "l": float(self.length[b])}
+            for b in np.flatnonzero(over)
+        ]
+        self.episode_return[over] = 0
+        self.joined[over] = False
+        return ended
+
+    def rates(self) -> tuple[int, float, np.ndarray]:
+        """Agent steps, and reward and metrics per agent step."""
+        n = max(1, self.agent_steps)
+        return self.agent_steps, self.reward / n, self.metrics / n
