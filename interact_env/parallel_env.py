@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -13,7 +13,7 @@ from pettingzoo.utils.conversions import parallel_to_aec
 
 from interact_env import check
 from interact_env.engine import WorldBatch
-from interact_env.render import Renderer
+from interact_env.render import METADATA, Renderer
 from interact_env.spaces import entity_space, flat_space, flatten
 from interact_env.world import World
 
@@ -22,15 +22,10 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
     """A batch of one world behind PettingZoo's ParallelEnv.
 
     An agent's observation is the set of entities it sees, its own row first, then the others, then
-    zeros: Dict(entities=Box(n, F), mask=MultiBinary(n)), or with `flat=True` one Box (n * (F + 1),).
+    zeros: Dict(entities=Box(n, F), mask=MultiBinary(n)), or with `flat=True` one Box (n * (F + 1),). An
+    agent that has just left sees nothing: zeros.
     The info of an agent holds the world's metrics of the step.
     """
-
-    metadata: ClassVar[dict[str, Any]] = {
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 10,
-        "is_parallelizable": True,
-    }
 
     def __init__(
         self, world: World, *, flat: bool = False, render_mode: str | None = None, **parameters: Any
@@ -40,9 +35,9 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             ValueError: a value is not allowed, by name.
         """
-        self.metadata = {**self.metadata, "name": world.name}
+        self.metadata = {**METADATA, "name": world.name, "is_parallelizable": True}
         self.render_mode = render_mode
-        self._renderer = Renderer(render_mode, self.metadata["render_fps"])
+        self._renderer = Renderer(render_mode)
         self._batch = WorldBatch(world, **parameters)
         self._flat = check.flag("flat", flat)
         n, columns = self._batch.n_slots, self._batch.columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,12 +10,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from interact_env.engine import WorldBatch
-from interact_env.render import Renderer
+from interact_env.render import METADATA, Renderer
 from interact_env.spaces import entity_space, joint_action_space
 from interact_env.world import World
 
-_FPS = 10
-_METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": _FPS}
+_VECTOR_METADATA: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
 
 class JointEnv(gymnasium.Env[Any, np.ndarray]):
@@ -25,12 +24,12 @@ class JointEnv(gymnasium.Env[Any, np.ndarray]):
     reward: mean over the agents that acted. info: "agent_reward" and each metric, (L,) arrays.
     """
 
-    metadata = _METADATA
+    metadata = METADATA
 
     def __init__(self, world: World, *, render_mode: str | None = None, **parameters: Any) -> None:
         """Make the env; `parameters` are the world's, see its `configure`."""
         self.render_mode = render_mode
-        self._renderer = Renderer(render_mode, _FPS)
+        self._renderer = Renderer(render_mode)
         self._batch = WorldBatch(world, **parameters)
         self.observation_space = entity_space(self._batch.columns, self._batch.n_slots)
         self.action_space = joint_action_space(self._batch.action_space, self._batch.n_slots)
@@ -79,10 +78,7 @@ class WorldVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
     of the next episode, `infos["final_obs"]` and `infos["final_info"]` hold the end of the last.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
-        "render_modes": [],
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+    metadata = _VECTOR_METADATA
 
     def __init__(self, world: World, num_envs: int = 1, **parameters: Any) -> None:
         """Make the env; `parameters` are WorldBatch's options and the world's parameters."""

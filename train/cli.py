@@ -1,4 +1,4 @@
-"""The command line: `interact-env train | evaluate | demo | speed | list`."""
+"""The command line: `interact-env train | evaluate | compare | demo | speed | list`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from rich.table import Table
 
 from train.config import TrainConfig, assignments, counts
 
-console = Console()
+# Where there is no terminal, wide enough for the tables.
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 @dataclasses.dataclass
@@ -40,6 +41,14 @@ class EvaluateConfig:
     """Parameters of the world to change, as NAME=VALUE."""
     threads: int = 0
     """CPU threads; 0: as many as torch takes by itself."""
+
+
+@dataclasses.dataclass
+class CompareConfig:
+    """Put evaluated runs that differ in their seed or policy together, as Markdown tables."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories of the runs; each must have been evaluated in the same way."""
 
 
 @dataclasses.dataclass
@@ -78,6 +87,7 @@ class ListConfig:
 Command = (
     Annotated[TrainConfig, tyro.conf.subcommand("train")]
     | Annotated[EvaluateConfig, tyro.conf.subcommand("evaluate")]
+    | Annotated[CompareConfig, tyro.conf.subcommand("compare")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[SpeedConfig, tyro.conf.subcommand("speed")]
     | Annotated[ListConfig, tyro.conf.subcommand("list")]
@@ -96,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions: dict[type, Callable[..., int]] = {
         TrainConfig: run_train,
         EvaluateConfig: run_evaluate,
+        CompareConfig: run_compare,
         DemoConfig: run_demo,
         SpeedConfig: run_speed,
         ListConfig: run_list,
@@ -154,11 +165,29 @@ def run_evaluate(config: EvaluateConfig) -> int:
             actors, saved.env, parameters, n_agents, config.episodes, config.seed, report
         )
     _print_results(results, world.METRICS, config.episodes)
-    about = {"env": saved.env, "parameters": parameters, "episodes": config.episodes, "seed": config.seed}
+    about = {
+        "policy": name,
+        "env": saved.env,
+        "parameters": parameters,
+        "episodes": config.episodes,
+        "seed": config.seed,
+    }
     evaluate.save(config.run / "evaluation.json", results, **about)
     trained_at = str(saved.parameters["n_agents"])
     figures.count_transfer(results, config.run / "count_transfer.png", f"{name} on {saved.env}", trained_at)
     console.print(f"saved evaluation.json and count_transfer.png in {config.run}", highlight=False)
+    return 0
+
+
+def run_compare(config: CompareConfig) -> int:
+    """`interact-env compare`."""
+    from train import compare
+
+    study = compare.read(config.runs)
+    metrics = next(v for v in study.values[study.learned[0]].values() if v is not None)
+    for metric in metrics:
+        print(compare.markdown(study, metric), end="\n\n")
+    print(compare.differences(study))
     return 0
 
 

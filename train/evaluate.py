@@ -14,7 +14,7 @@ import torch
 import interact_env
 from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
-from train.policy import EntityPolicy
+from train.policy import EntityPolicy, joint_observation
 
 # Pairs of agents (B * L * L) that are held at once: about 100 MB of attention scores.
 _PAIRS = 2**20
@@ -50,14 +50,8 @@ def learned(policy: EntityPolicy, *, deterministic: bool = False) -> Act:
 
     def act(batch: WorldBatch) -> np.ndarray:
         actions = batch.blank_actions()
-        mask = torch.from_numpy(batch.alive)
-        observation = {"entities": torch.from_numpy(batch.rows), "mask": mask, "own": mask}
-        visible = batch.visible()
-        if visible is not None:
-            observation["visible"] = torch.from_numpy(visible)
-        on_device = {name: value.to(policy.device) for name, value in observation.items()}
         with torch.no_grad():
-            chosen = policy._predict(on_device, deterministic)
+            chosen = policy._predict(joint_observation(batch, policy.device), deterministic)
         actions[batch.alive] = chosen.cpu().numpy()
         return actions
 

@@ -12,9 +12,20 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from interact_env.engine import WorldBatch
 from policies import EntityActorCritic
 
 Observation = dict[str, Tensor]
+
+
+def joint_observation(batch: WorldBatch, device: torch.device | str) -> Observation:
+    """All agents of all worlds as one observation; on the CPU it shares the batch's memory."""
+    mask = torch.from_numpy(batch.alive).to(device)
+    observation = {"entities": torch.from_numpy(batch.rows).to(device), "mask": mask, "own": mask}
+    visible = batch.visible()
+    if visible is not None:
+        observation["visible"] = torch.from_numpy(visible).to(device)
+    return observation
 
 
 class EntityPolicy(BasePolicy):

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from train.buffer import EntityRolloutBuffer
-from train.policy import EntityPolicy, Observation
+from train.policy import EntityPolicy, Observation, joint_observation
 from train.vec_env import AgentVecEnv
 
 
@@ -40,6 +40,7 @@ class EntityPPO(PPO):
         super()._setup_model()
         self.n_steps = n_steps
         self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)  # type: ignore[assignment]
+        self.agent_steps = 0
         self.totals = Totals(self.batch.n_worlds, self.batch.n_slots, len(self.batch.world.METRICS))
 
     def collect_rollouts(  # type: ignore[override]
@@ -55,25 +56,16 @@ class EntityPPO(PPO):
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
-        rollout_buffer.finish(self._values(self.observe()), self.gamma, self.gae_lambda)
+        rollout_buffer.finish(
+            self._values(joint_observation(self.batch, self.device)), self.gamma, self.gae_lambda
+        )
         self._log_rollout()
         callback.on_rollout_end()
         return True
 
-    def observe(self) -> Observation:
-        """The joint observation of all worlds, on the training device."""
-        observation = {
-            "entities": torch.from_numpy(self.batch.rows),
-            "mask": torch.from_numpy(self.batch.alive),
-        }
-        observation["own"] = observation["mask"]
-        visible = self.batch.visible()
-        if visible is not None:
-            observation["visible"] = torch.from_numpy(visible)
-        return {name: value.to(self.device) for name, value in observation.items()}
-
     def _step(self, buffer: EntityRolloutBuffer, t: int) -> None:
-        batch, obs = self.batch, self.observe()
+        batch = self.batch
+        obs = joint_observation(batch, self.device)
         own = obs["own"]
         with torch.no_grad():
             actions, values, log_probs = self.policy(obs)
@@ -93,7 +85,7 @@ class EntityPPO(PPO):
         cut = batch.alive & step.truncated[:, None]
         buffer.truncated[t] = torch.from_numpy(cut)
         if cut.any():
-            buffer.next_values[t] = self._values(self.observe())
+            buffer.next_values[t] = self._values(joint_observation(self.batch, self.device))
         self.totals.add(mask, step.reward, batch.metrics, batch.steps, batch.over)
         if batch.over.any():
             self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
@@ -109,7 +101,7 @@ class EntityPPO(PPO):
     def _values(self, obs: Observation) -> Tensor:
         with torch.no_grad():
             values = torch.zeros(obs["mask"].shape, device=self.device)
-            values[obs["own"]] = self.policy.predict_values(obs)  # type: ignore[arg-type]
+            values[obs["own"]] = self.policy.predict_values(obs)
         return values
 
     def _log_rollout(self) -> None:
@@ -117,7 +109,7 @@ class EntityPPO(PPO):
         self.logger.record("rollout/reward_per_agent_step", reward)
         for name, value in zip(self.batch.world.METRICS, metrics, strict=True):
             self.logger.record(f"rollout/{name}_per_agent_step", value)
-        self.agent_steps = getattr(self, "agent_steps", 0) + n
+        self.agent_steps += n
         self.logger.record("time/agent_steps", self.agent_steps)
 
 

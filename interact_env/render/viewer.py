@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pygame
 
 MODES = ("human", "rgb_array")
+FPS = 10
+METADATA: dict[str, Any] = {"render_modes": list(MODES), "render_fps": FPS}
 BACKGROUND, GRID, EDGE, FLASH, INK = "#f7f7f5", "#e6e6e2", "#8a8a86", "#d01c1c", "#1a1a1a"
 # Okabe and Ito's palette, which people with colour-vision deficiencies can tell apart.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00")
@@ -23,7 +25,7 @@ PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d
 class Renderer:
     """`render_mode` as PettingZoo and Gymnasium know it: an array, or a window."""
 
-    def __init__(self, mode: str | None, fps: int, size: int = 600) -> None:
+    def __init__(self, mode: str | None, size: int = 600) -> None:
         """Nothing is opened, and pygame not imported, before the first frame.
 
         Raises:
@@ -31,7 +33,7 @@ class Renderer:
         """
         if mode is not None and mode not in MODES:
             raise ValueError(f"render_mode must be None or one of {MODES}, not {mode!r}")
-        self._mode, self._fps, self._size = mode, fps, size
+        self._mode, self._size = mode, size
         self._window: Any = None
         self._clock: Any = None
 
@@ -68,7 +70,7 @@ class Renderer:
         pygame.event.pump()
         pygame.surfarray.blit_array(self._window, frame.swapaxes(0, 1))
         pygame.display.flip()
-        self._clock.tick(self._fps)
+        self._clock.tick(FPS)
 
 
 def draw(scene: Scene, size: int = 600) -> np.ndarray:

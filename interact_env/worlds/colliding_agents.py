@@ -335,11 +335,11 @@ def go_ahead(params, key, state, i, clock):
 
 @rule
 def give_way(params, key, state, i, clock):
-    """The action of most reward if every agent in sight went ahead; ties favour ahead, then stay."""
+    """The action of most reward if every agent in sight went ahead; at equal value it waits."""
     ahead = state.heading[i] + 1
-    best, best_value = ahead, np.float32(-np.inf)
-    # Preference at equal value: ahead, stay, to the sides, back.
-    for option in (ahead, 0, ahead % 4 + 1, (ahead + 2) % 4 + 1, (ahead + 1) % 4 + 1):
+    best, best_value = 0, np.float32(-np.inf)
+    # Preference at equal value: stay, ahead, to the sides, back.
+    for option in (0, ahead, ahead % 4 + 1, (ahead + 2) % 4 + 1, (ahead + 1) % 4 + 1):
         x, y = _target(params, state, i, option)
         met = 0
         for j in range(state.alive.size):

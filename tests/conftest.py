@@ -1,0 +1,7 @@
+"""What every test sees: two worlds, one of integers and one of floats."""
+
+import springs
+
+import interact_env
+
+interact_env.register("springs_v0", springs)

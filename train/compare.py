@@ -1,0 +1,128 @@
+"""Runs that differ in their seed, put together: means and intervals over runs, as Markdown tables."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+
+EVALUATION = "evaluation.json"
+Place = tuple[str, int]  # arena, number of agents
+
+
+class Study(NamedTuple):
+    """values[policy][place][metric] holds one mean per run; None where the agents do not fit."""
+
+    values: dict[str, dict[Place, dict[str, list[float]] | None]]
+    sizes: dict[Place, float]
+    learned: list[str]
+    trained_at: str
+    n_runs: int
+
+
+def read(runs: Iterable[Path]) -> Study:
+    """The evaluations of several runs.
+
+    Raises:
+        ValueError: no runs, a run without an evaluation, or evaluations that were not made alike.
+    """
+    found = {run: _read(run) for run in runs}
+    if not found:
+        raise ValueError("give at least one run")
+    first = next(iter(found.values()))
+    values: dict[str, dict[Place, Any]] = defaultdict(dict)
+    sizes, learned = {}, []
+    for run, evaluation in found.items():
+        for name in ("env", "parameters", "episodes", "seed"):
+            if evaluation[name] != first[name]:
+                raise ValueError(f"{run / EVALUATION}: {name} differs from that of the first run")
+        if evaluation["policy"] not in learned:
+            learned.append(evaluation["policy"])
+        for row in evaluation["results"]:
+            place = (row["arena"], row["n_agents"])
+            sizes[place] = row["size"]
+            kept: Any = values[row["policy"]].setdefault(
+                place, defaultdict(list) if row["estimates"] else None
+            )
+            for metric, estimate in row["estimates"].items():
+                kept[metric].append(estimate["mean"])
+    return Study(dict(values), sizes, learned, str(first["parameters"]["n_agents"]), len(found))
+
+
+def _read(run: Path) -> Any:
+    try:
+        evaluation = json.loads((run / EVALUATION).read_text())
+    except OSError:
+        raise ValueError(f"{run} has no {EVALUATION}: run `interact-env evaluate {run}` first") from None
+    except ValueError as error:
+        raise ValueError(f"{run / EVALUATION}: is not JSON: {error}") from None
+    if not isinstance(evaluation, dict) or "results" not in evaluation or "policy" not in evaluation:
+        raise ValueError(f"{run / EVALUATION}: is not an evaluation")
+    return evaluation
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean and 95% Student t interval over runs; of equal runs, the mean alone."""
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return mean, mean, mean
+    found = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return mean, float(found.low), float(found.high)
+
+
+def difference(a: list[float], b: list[float]) -> tuple[float, float, float]:
+    """Mean of a minus mean of b over runs with Welch's 95% interval."""
+    if np.ptp(b) == 0:  # a scripted policy: the same episodes, the same numbers in every run
+        mean, low, high = interval([x - b[0] for x in a])
+        return mean, low, high
+    found = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    return float(np.mean(a) - np.mean(b)), float(found.low), float(found.high)
+
+
+def markdown(study: Study, metric: str) -> str:
+    """One table: a row a place, a column a policy, "mean [low, high]" over runs."""
+    policies = list(study.values)
+    lines = [
+        f"{metric}, mean and 95% interval over runs",
+        "",
+        "| arena | agents | size | " + " | ".join(policies) + " |",
+        "|---" * (3 + len(policies)) + "|",
+    ]
+    for place, size in study.sizes.items():
+        cells = [_cell(study.values[policy].get(place), metric) for policy in policies]
+        lines.append(f"| {place[0]} | {place[1]} | {size:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: dict[str, list[float]] | None, metric: str) -> str:
+    if values is None:
+        return "do not fit"
+    mean, low, high = interval(values[metric])
+    return f"{mean:.3f}" if low == high else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def differences(study: Study, metric: str = "reward") -> str:
+    """Every learned policy minus every other one, at the number of agents of training."""
+    place = next((p for p in study.sizes if str(p[1]) == study.trained_at), None)
+    if place is None:
+        return f"(not evaluated at {study.trained_at} agents, where the policies were trained)"
+    lines = [
+        f"{metric} at {place[1]} agents, {place[0]}: difference and 95% interval (Welch)",
+        "",
+        "| | minus | difference |",
+        "|---|---|---|",
+    ]
+    for a in study.learned:
+        for b in study.values:
+            theirs = study.values[b].get(place)
+            ours = study.values[a].get(place)
+            if a == b or ours is None or theirs is None or len(ours[metric]) < 2:
+                continue
+            mean, low, high = difference(ours[metric], theirs[metric])
+            lines.append(f"| {a} | {b} | {mean:.3f} [{low:.3f}, {high:.3f}] |")
+    return "\n".join(lines)
