@@ -44,7 +44,7 @@ class Rotary(nn.Module):
     def __init__(self, wavelengths: Sequence[float]) -> None:
         """`wavelengths`: the longest of each axis, in the units of the positions."""
         super().__init__()
-        steps = 2 * math.pi * torch.arange(1, N_FREQUENCIES + 1)
+        steps = torch.arange(1, N_FREQUENCIES + 1)
         self.register_buffer(
             "rates", torch.stack([steps / length for length in wavelengths]), persistent=False
         )
@@ -58,7 +58,9 @@ class Rotary(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Positions (B, L, axes) -> complex unit numbers (B, L, d_head / 2)."""
-        angles = (positions[..., None] * self.rates).flatten(-2)
+        turns = (positions[..., None] * self.rates).flatten(-2)
+        # Whole turns are taken off before pi comes in: far from the origin they would eat the precision.
+        angles = 2 * math.pi * (turns - turns.floor())
         return torch.polar(torch.ones_like(angles), angles)
 
 

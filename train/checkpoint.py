@@ -44,11 +44,14 @@ class Checkpoint(NamedTuple):
         """The policy with its weights.
 
         Raises:
-            CheckpointError: the weights are of another policy.
+            CheckpointError: the weights or settings are of another policy.
         """
         batch = self.batch()
         space = entity_space(batch.columns, batch.n_slots)
-        policy = EntityPolicy(space, batch.action_space, lambda _: 0.0, **self.network)
+        try:
+            policy = EntityPolicy(space, batch.action_space, lambda _: 0.0, **self.network)
+        except TypeError as error:
+            raise CheckpointError(f"{self.path / META}: 'network' has a bad entry: {error}") from None
         load_weights(policy, self.weights, self.path / WEIGHTS)
         policy.set_training_mode(False)
         return policy

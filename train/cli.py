@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         return actions[type(command)](command)
-    except (ValueError, FileExistsError, FileNotFoundError, PermissionError) as error:
+    except (ValueError, OSError) as error:
         print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 

@@ -33,11 +33,12 @@ def advantages(
     Returns:
         (T, ...) advantages.
     """
-    delta = rewards + gamma * next_values * ~terminated - values
-    decay = gamma * gae_lambda * ~(terminated | truncated)
+    # Selected, not multiplied by 0: the slot of an agent that left may hold anything, NaN too.
+    delta = rewards + gamma * next_values.masked_fill(terminated, 0) - values
+    end = terminated | truncated
     result = torch.empty_like(delta)
     running = torch.zeros_like(delta[0])
     for t in reversed(range(delta.shape[0])):
-        running = delta[t] + decay[t] * running
+        running = delta[t] + gamma * gae_lambda * running.masked_fill(end[t], 0)
         result[t] = running
     return result

@@ -30,7 +30,7 @@ GRID = [
 ]
 SPRINGS = [{"world": "springs_v0", "n_agents": (1, 5), "flat": flat} for flat in (False, True)]
 ids = [" ".join(f"{k}={v}" for k, v in p.items()) for p in (*GRID, *SPRINGS)]
-each = pytest.mark.parametrize("parameters", (*GRID, *SPRINGS), ids=ids)
+each = pytest.mark.parametrize("parameters", [*GRID, *SPRINGS], ids=ids)
 
 
 def parallel(parameters, **more):
@@ -203,7 +203,7 @@ def test_gymnasium_vector_restarts_in_the_same_step():
     for _ in range(120):
         assert envs.observation_space.contains(observation)
         actions = envs.action_space.sample()
-        observation, reward, terminated, truncated, infos = envs.step(actions)
+        observation, _, terminated, truncated, infos = envs.step(actions)
         single.step(actions)
         over = single.over.copy()
         np.testing.assert_array_equal(terminated | truncated, over)

@@ -31,7 +31,7 @@ def gaps(batch, state, wraps_x):
     at = np.stack([state.x, state.y], axis=-1).astype(int)
     direct = at[None] - at[:, None]
     shifts_x = (-side, 0, side) if wraps_x else (0,)
-    images = [direct + (sx, sy) for sx in shifts_x for sy in (-side, 0, side)]
+    images = [direct + np.array([sx, sy]) for sx in shifts_x for sy in (-side, 0, side)]
     nearest = np.argmin([np.abs(image).sum(-1) for image in images], axis=0)
     return np.take_along_axis(np.array(images), nearest[None, ..., None], axis=0)[0]
 

@@ -1,0 +1,162 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = [
+    "--total-steps",
+    "512",
+    "--n-worlds",
+    "8",
+    "--n-steps",
+    "16",
+    "--batch-size",
+    "64",
+    "--d-model",
+    "16",
+]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+def interact(*arguments, timeout=240):
+    command = [sys.executable, "-m", "train.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENV, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "x"
+    done = interact("train", "--out", out, *SMALL, "--env-params", "shape=square", "max_cycles=20")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_train_leaves_everything_behind(run):
+    names = {p.name for p in run.iterdir()}
+    assert {"config.json", "progress.csv", "latest", "step_000000000512", "learning_curve.png"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    config = json.loads((run / "config.json").read_text())
+    assert config["config"]["env_params"] == ["shape=square", "max_cycles=20"]
+    assert "torch" in config["versions"]
+    rows = list(csv.DictReader((run / "progress.csv").read_text().splitlines()))
+    assert len(rows) == 4
+    assert float(rows[-1]["time/agent_steps"]) == 4096
+    assert -3 < float(rows[-1]["rollout/reward_per_agent_step"]) < 1
+
+
+def test_evaluate_prints_and_saves(run):
+    done = interact("evaluate", run, "--n-agents", "2,32", "--episodes", "3", "--baselines", "yield")
+    assert done.returncode == 0, done.stderr
+    for word in ("constant density", "constant arena", "does not fit", "yield", "collisions", "return"):
+        assert word in done.stdout
+    saved = json.loads((run / "evaluation.json").read_text())
+    assert saved["policy"] == "sa"
+    assert len(saved["results"]) == 8
+    estimate = saved["results"][0]["estimates"]["reward"]
+    assert estimate["low"] <= estimate["mean"] <= estimate["high"]
+    assert (run / "count_transfer.png").stat().st_size > 10_000
+    compared = interact("compare", run)
+    assert compared.returncode == 0
+    assert "| constant density | 2 | 16 |" in compared.stdout
+
+
+def test_list_names_worlds_and_policies():
+    done = interact("list")
+    for word in ("colliding_agents_v0", "sa_linear", "deep_sets", "none", "yield"):
+        assert word in done.stdout
+
+
+def refused(done, message):
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("interact-env: error: ")
+    assert message in lines[0]
+
+
+def test_bad_input_is_one_line(run, tmp_path):
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    refused(interact("train", "--out", run, *SMALL), "holds a run already")
+    refused(interact("train", "--out", tmp_path / "a", "--env", "moon_v0"), "no world 'moon_v0'; known:")
+    refused(interact("train", "--out", tmp_path / "a", "--policy", "mlp9"), "policy must be one of sa")
+    refused(
+        interact("train", "--out", tmp_path / "a", "--n-agents", "0"), "n_agents must be a whole number >= 1"
+    )
+    refused(interact("train", "--out", tmp_path / "a", "--env-params", "radius=-1"), "radius must be")
+    refused(interact("train", "--out", tmp_path / "a", "--device", "cuda"), "torch sees no CUDA device")
+    refused(interact("evaluate", tmp_path / "nothing"), "holds no checkpoint")
+    refused(interact("evaluate", run, "--n-agents", "2,x"), "n_agents must be numbers")
+    refused(interact("evaluate", run, "--episodes", "0"), "--episodes must be >= 1")
+    refused(interact("evaluate", run, "--baselines", "clever"), "--baselines must be among random, yield")
+    refused(interact("evaluate", run, "--env-params", "speed=3"), "has no parameter 'speed'")
+    refused(interact("compare", tmp_path), "has no evaluation.json")
+    file = tmp_path / "file"
+    file.write_text("")
+    refused(interact("train", "--out", file / "x", *SMALL), "Not a directory")
+    assert not (tmp_path / "a").exists()
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before, "nothing was overwritten"
+
+
+def test_a_corrupt_checkpoint_is_one_line(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = next(copy.glob("step_*/policy.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    refused(interact("evaluate", copy), "is damaged")
+
+
+def test_an_unknown_option_is_refused():
+    done = interact("train", "--out", "x", "--speed", "3")
+    assert done.returncode == 2
+    assert "--speed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_stops_with_a_checkpoint(tmp_path):
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "train.cli",
+        "train",
+        "--out",
+        str(out),
+        *SMALL,
+        "--total-steps",
+        "100000000",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    try:
+        deadline = time.monotonic() + 120
+        log = out / "progress.csv"
+        while not (log.exists() and len(log.read_text().splitlines()) > 2):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert "stopped; saved" in stdout
+    assert "Traceback" not in stderr
+    assert interact("evaluate", out, "--n-agents", "2", "--episodes", "2").returncode == 0
+
+
+@pytest.mark.slow
+def test_demo_makes_every_file(tmp_path):
+    out = tmp_path / "demo"
+    done = interact("demo", "--out", out, "--total-steps", "8192", "--episodes", "2", timeout=500)
+    assert done.returncode == 0, done.stderr
+    for name in ("latest", "learning_curve.png", "count_transfer.png", "evaluation.json", "episode.gif"):
+        assert (out / name).stat().st_size > 0

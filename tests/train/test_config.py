@@ -1,0 +1,54 @@
+import pytest
+
+from train.config import TrainConfig, assignments, count, counts
+
+
+def test_texts_become_values():
+    assert count("8") == 8
+    assert count("2-16") == (2, 16)
+    assert counts("2, 4,128") == [2, 4, 128]
+    assert assignments(["shape=square", "radius=2", "size=None", "n_agents=(2, 8)"]) == {
+        "shape": "square", "radius": 2, "size": None, "n_agents": (2, 8)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "x", "2-", "-2", "2-x", "1.5"])
+def test_a_bad_count_is_named(text):
+    with pytest.raises(ValueError, match="n_agents must be a number or a range LOW-HIGH, not"):
+        count(text)
+
+
+@pytest.mark.parametrize("text", ["", "2,,4", "0", "a"])
+def test_bad_counts_are_named(text):
+    with pytest.raises(ValueError, match="n_agents must be numbers >= 1 with commas between"):
+        counts(text)
+
+
+@pytest.mark.parametrize("text", ["square", "=square", "a b=1"])
+def test_a_bad_assignment_is_named(text):
+    with pytest.raises(ValueError, match="env_params must look like NAME=VALUE"):
+        assignments([text])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total_steps": 0}, "--total-steps must be >= 1, not 0"),
+        ({"seed": -1}, r"--seed must be in \[0, 2\*\*32\)"),
+        ({"threads": -1}, "--threads must be >= 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be > 0"),
+        ({"gamma": 1.5}, r"--gamma must be in \[0, 1\]"),
+        ({"ent_coef": -1.0}, "--ent-coef must be >= 0"),
+        ({"device": "tpu"}, "--device must be auto, cpu or cuda"),
+        ({"env": "nowhere_v0"}, "no world 'nowhere_v0'"),
+        ({"env_params": ("size=20",)}, "size must be a multiple of period=16"),
+        ({"policy": "mlp9"}, "policy must be one of sa, sa_linear"),
+        ({"d_model": 0}, "d_model must be >= 1"),
+    ],
+)
+def test_everything_is_checked_before_anything_is_written(tmp_path, change, message):
+    from train.training import train
+
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**{"out": tmp_path / "run", **change}))
+    assert not (tmp_path / "run").exists()

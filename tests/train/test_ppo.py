@@ -1,0 +1,232 @@
+"""EntityPPO and its rollouts: what is learned from, what is not, and that it learns."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecMonitor
+
+import interact_env
+from train.gae import advantages
+from train.policy import EntityPolicy, joint_observation
+from train.ppo import EntityPPO
+from train.vec_env import make_sb3_vec_env
+
+WORLDS = ("colliding_agents_v0", "springs_v0")
+
+
+def make(world="colliding_agents_v0", *, n_worlds=6, policy="sa", n_steps=16, seed=0, **parameters):
+    env = make_sb3_vec_env(world, n_worlds, seed=seed, **{"n_agents": (2, 5), "max_cycles": 10, **parameters})
+    options = {"n_steps": n_steps, "batch_size": n_worlds * n_steps // 2, "n_epochs": 2, "device": "cpu"}
+    return EntityPPO(EntityPolicy, env, seed=seed, policy_kwargs={"policy": policy, "d_model": 16}, **options)
+
+
+def weights(model):
+    return {k: v.clone() for k, v in model.policy.state_dict().items()}
+
+
+def test_gae_against_a_hand_calculation():
+    """Two agents over four steps: one terminates at step 1, the other is cut at step 2."""
+    gamma, lam = 0.5, 0.5
+    rewards = torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    values = torch.tensor([[2.0, 4.0], [1.0, 2.0], [8.0, 0.0], [2.0, 2.0]])
+    next_values = torch.tensor([[1.0, 2.0], [8.0, 0.0], [2.0, 6.0], [4.0, 2.0]])
+    terminated = torch.tensor([[False, False], [True, False], [False, False], [False, False]])
+    truncated = torch.tensor([[False, False], [False, False], [False, True], [False, False]])
+    # delta, first agent: 1 + .5 * 1 - 2 = -.5; 2 + 0 - 1 = 1; 0 + .5 * 2 - 8 = -7; 1 + .5 * 4 - 2 = 1
+    # delta, second: 1 + .5 * 2 - 4 = -2; 0 + 0 - 2 = -2; 4 + .5 * 6 - 0 = 7; 1 + .5 * 2 - 2 = 0
+    expected = torch.tensor(
+        [
+            [-0.5 + 0.25 * 1, -2 + 0.25 * (-2 + 0.25 * 7)],
+            [1.0, -2 + 0.25 * 7],
+            [-7 + 0.25 * 1, 7.0],
+            [1.0, 0.0],
+        ]
+    )
+    found = advantages(rewards, values, next_values, terminated, truncated, gamma, lam)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_rollout_holds_what_happened(world):
+    """Against a second batch that is stepped with the stored actions."""
+    crowded = {"remove_on_collision": True, "size": 16, "n_agents": (8, 20)}
+    model = make(world, **(crowded if "coll" in world else {"limit": 0.8}))
+    model.learn(1)
+    buffer = model.rollout_buffer
+    twin = interact_env.make_batch(world, 6, seed=0, **{k: v for k, v in model.batch.parameters.items()})
+    twin.reset()
+    cuts = terminations = 0
+    for t in range(16):
+        alive = twin.alive.copy()
+        np.testing.assert_array_equal(buffer.mask[t], alive)
+        np.testing.assert_array_equal(buffer.entities[t], twin.rows)
+        if buffer.visible is not None:
+            np.testing.assert_array_equal(buffer.visible[t], twin.visible())
+        step = twin.step(model._bounded(buffer.actions[t]))
+        np.testing.assert_array_equal(buffer.rewards[t], step.reward)
+        np.testing.assert_array_equal(buffer.terminated[t], step.terminated)
+        np.testing.assert_array_equal(buffer.truncated[t], twin.alive & step.truncated[:, None])
+        cuts, terminations = cuts + int(buffer.truncated[t].sum()), terminations + int(step.terminated.sum())
+        if twin.over.any():
+            twin.reset(twin.over.copy())
+    assert cuts > 0
+    assert terminations > 0
+
+
+def test_a_cut_bootstraps_from_the_true_last_observation():
+    model = make(n_agents=3, n_steps=5, max_cycles=5)
+    untrained = copy.deepcopy(model.policy)
+    model.learn(1)
+    twin = interact_env.make_batch("colliding_agents_v0", 6, seed=0, n_agents=3, max_cycles=5)
+    twin.reset()
+    for t in range(5):
+        twin.step(model.rollout_buffer.actions[t].numpy())
+    assert twin.over.all()
+    with torch.no_grad():
+        expected = untrained.predict_values(joint_observation(twin, "cpu"))
+    torch.testing.assert_close(model.rollout_buffer.next_values[4].flatten(), expected)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("policy", ["sa", "sa_linear", "deep_sets"])
+def test_garbage_in_dead_rows_changes_the_weights_by_exactly_nothing(world, policy):
+    def trained(spoil):
+        model = make(world, policy=policy)
+        finish = model.rollout_buffer.finish
+
+        def spoilt(*arguments):
+            finish(*arguments)
+            buffer = model.rollout_buffer
+            dead = ~buffer.mask
+            assert dead.any()
+            for values in (buffer.state_values, buffer.log_probs, buffer.advantages, buffer.state_returns):
+                values[dead] = math.nan
+            noise = 100 * torch.randn(buffer.entities.shape, generator=torch.Generator().manual_seed(1))
+            buffer.entities[dead] = noise[dead]
+            buffer.actions[dead] = 77
+
+        if spoil:
+            model.rollout_buffer.finish = spoilt
+        model.learn(300)
+        return weights(model)
+
+    clean, dirty = trained(False), trained(True)
+    assert clean.keys() == dirty.keys()
+    assert all(torch.equal(clean[k], dirty[k]) for k in clean)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_training_is_repeatable_and_moves_the_weights(world):
+    def trained(seed, steps=200):
+        model = make(world, seed=seed)  # seeds the generators that stable-baselines3 draws from
+        if steps:
+            model.learn(steps)
+        return weights(model)
+
+    first, again, other, start = trained(0), trained(0), trained(1), trained(0, steps=0)
+    assert all(torch.equal(v, again[k]) for k, v in first.items())
+    assert any(not torch.equal(v, other[k]) for k, v in first.items())
+    assert any(not torch.equal(v, start[k]) for k, v in first.items())
+
+
+def test_every_living_agent_is_sampled_once_an_epoch():
+    model = make()
+    model.learn(1)
+    buffer = model.rollout_buffer
+    parts = list(buffer.get(40))
+    assert [len(p.observations["mask"]) for p in parts] == [40, 40, 16]
+    assert sum(len(p.actions) for p in parts) == int(buffer.mask.sum())
+    found = torch.cat([p.returns for p in parts]).sort().values
+    torch.testing.assert_close(found, buffer.state_returns[buffer.mask].sort().values)
+    assert buffer.values.shape == buffer.returns.shape == (int(buffer.mask.sum()),)
+
+
+def test_counts_agent_steps_and_episode_returns():
+    model = make(n_agents=3, n_worlds=4, n_steps=20)
+    model.learn(1)
+    assert model.num_timesteps == 80
+    assert model.agent_steps == 240
+    n, reward, metrics = model.totals.rates()
+    assert n == 240
+    assert reward == pytest.approx(float(model.rollout_buffer.rewards.mean()), abs=1e-6)
+    assert metrics.shape == (2,)
+    assert len(model.ep_info_buffer) == 8
+    assert {e["l"] for e in model.ep_info_buffer} == {10}
+    total = sum(e["r"] for e in model.ep_info_buffer) * 3
+    assert total == pytest.approx(float(model.rollout_buffer.rewards.sum()), abs=1e-3)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_stock_ppo_trains_on_the_flattened_agents(world):
+    env = make_sb3_vec_env(world, 3, seed=0, n_agents=(1, 4), max_cycles=7)
+    model = PPO(EntityPolicy, VecMonitor(env), n_steps=32, batch_size=64, n_epochs=2, seed=0)
+    start = weights(model)
+    model.learn(500)
+    assert any(not torch.equal(v, start[k]) for k, v in weights(model).items())
+    actions, _ = model.predict(env.reset())
+    assert actions.shape[0] == 12
+
+
+def test_time_limits_are_told_from_ends():
+    env = make_sb3_vec_env(
+        "colliding_agents_v0", 30, seed=0, n_agents=(2, 4), max_cycles=6, remove_on_collision=True
+    )
+    twin = interact_env.make_batch(
+        "colliding_agents_v0", 30, seed=0, n_agents=(2, 4), max_cycles=6, remove_on_collision=True
+    )
+    env.reset()
+    twin.reset()
+    kinds = set()
+    for _ in range(20):
+        alive, actions = twin.alive.copy(), twin.scripted("random")
+        step = twin.step(actions)
+        observations, rewards, dones, infos = env.step(actions.ravel())
+        np.testing.assert_array_equal(rewards.reshape(30, 4), step.reward)
+        for b in range(30):
+            last, _ = twin.views(b)
+            for i in range(4):
+                done, info = dones[4 * b + i], infos[4 * b + i]
+                assert done == (twin.over[b] or (alive[b, i] and step.terminated[b, i]))
+                if done:
+                    assert info["TimeLimit.truncated"] == (twin.alive[b, i] and step.truncated[b])
+                    np.testing.assert_array_equal(info["terminal_observation"]["entities"], last[i])
+                    kinds.add((info["TimeLimit.truncated"], bool(alive[b, i])))
+        if twin.over.any():
+            twin.reset(twin.over.copy())
+        for b in range(30):
+            np.testing.assert_array_equal(observations["entities"][4 * b : 4 * b + 4], twin.views(b)[0])
+    assert kinds == {(True, True), (False, True), (False, False)}
+
+
+def test_what_cannot_work_is_refused():
+    env = make_sb3_vec_env("colliding_agents_v0", 2, seed=0)
+    with pytest.raises(ValueError, match="use_sde must be False"):
+        EntityPolicy(env.observation_space, env.action_space, lambda _: 0.0, use_sde=True)
+    with pytest.raises(ValueError, match="env must be an AgentVecEnv"):
+        EntityPPO(EntityPolicy, VecMonitor(env))
+    import gymnasium
+
+    plain = gymnasium.spaces.Dict(entities=gymnasium.spaces.Box(0, 1, (3, 4)))
+    with pytest.raises(ValueError, match="must be an interact_env"):
+        EntityPolicy(plain, env.action_space, lambda _: 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("policy", "bar"), [("sa", 0.75), ("sa_linear", 0.75), ("none", None)])
+def test_attention_learns_to_avoid_and_no_interaction_cannot(policy, bar):
+    torch.set_num_threads(2)
+    env = make_sb3_vec_env("colliding_agents_v0", 128, seed=0, n_agents=8, size=16, shape="square")
+    model = EntityPPO(
+        EntityPolicy, env, learning_rate=lambda remaining: 1e-3 * remaining, n_steps=32, batch_size=512,
+        n_epochs=3, gamma=0.9, ent_coef=0.003, seed=0, device="cpu", policy_kwargs={"policy": policy},
+    )  # fmt: skip
+    model.learn(128 * 32 * 30)
+    reward = model.totals.rates()[1]
+    if bar is None:
+        assert 0.4 < reward < 0.65, "goes ahead and collides"
+    else:
+        assert reward > bar
