@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,8 @@ class CompareConfig:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Directories of the runs; each must have been evaluated in the same way."""
+    figure: Path | None = None
+    """PNG to draw the rewards in, with their intervals over runs."""
 
 
 @dataclasses.dataclass
@@ -113,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         return actions[type(command)](command)
+    except BrokenPipeError:  # as in `interact-env compare ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -181,13 +187,16 @@ def run_evaluate(config: EvaluateConfig) -> int:
 
 def run_compare(config: CompareConfig) -> int:
     """`interact-env compare`."""
-    from train import compare
+    from train import compare, figures
 
     study = compare.read(config.runs)
     metrics = next(v for v in study.values[study.learned[0]].values() if v is not None)
     for metric in metrics:
         print(compare.markdown(study, metric), end="\n\n")
     print(compare.differences(study))
+    if config.figure is not None:
+        title = f"{', '.join(study.learned)}: mean and 95% interval over runs"
+        figures.count_transfer(compare.estimates(study), config.figure, title, study.trained_at)
     return 0
 
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 
+from train.evaluate import Estimate, Result
+
 EVALUATION = "evaluation.json"
 Place = tuple[str, int]  # arena, number of agents
 
@@ -22,7 +24,6 @@ class Study(NamedTuple):
     sizes: dict[Place, float]
     learned: list[str]
     trained_at: str
-    n_runs: int
 
 
 def read(runs: Iterable[Path]) -> Study:
@@ -51,7 +52,9 @@ def read(runs: Iterable[Path]) -> Study:
             )
             for metric, estimate in row["estimates"].items():
                 kept[metric].append(estimate["mean"])
-    return Study(dict(values), sizes, learned, str(first["parameters"]["n_agents"]), len(found))
+    scripted = [name for name in values if name not in learned]
+    ordered = {name: values[name] for name in (*learned, *scripted)}
+    return Study(ordered, sizes, learned, str(first["parameters"]["n_agents"]))
 
 
 def _read(run: Path) -> Any:
@@ -97,6 +100,16 @@ def markdown(study: Study, metric: str) -> str:
         cells = [_cell(study.values[policy].get(place), metric) for policy in policies]
         lines.append(f"| {place[0]} | {place[1]} | {size:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def estimates(study: Study, metric: str = "reward") -> list[Result]:
+    """One Result a policy and place whose interval is over runs, for a figure."""
+    found = []
+    for policy, places in study.values.items():
+        for (arena, n), values in places.items():
+            shown = {} if values is None else {metric: Estimate(*interval(values[metric]))}
+            found.append(Result(policy, arena, n, study.sizes[arena, n], shown))
+    return found
 
 
 def _cell(values: dict[str, list[float]] | None, metric: str) -> str:

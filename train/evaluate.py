@@ -51,7 +51,8 @@ def learned(policy: EntityPolicy, *, deterministic: bool = False) -> Act:
     def act(batch: WorldBatch) -> np.ndarray:
         actions = batch.blank_actions()
         with torch.no_grad():
-            chosen = policy._predict(joint_observation(batch, policy.device), deterministic)
+            distribution = policy.get_distribution(joint_observation(batch, policy.device))
+            chosen = distribution.get_actions(deterministic)
         actions[batch.alive] = chosen.cpu().numpy()
         return actions
 

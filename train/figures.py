@@ -37,7 +37,7 @@ def count_transfer(results: list[Result], path: Path, title: str, trained_at: st
     arenas = list(dict.fromkeys(r.arena for r in results))
     policies = list(dict.fromkeys(r.policy for r in results))
     fig, axes = plt.subplots(
-        1, len(arenas), figsize=(4.6 * len(arenas), 3.6), sharey=True, squeeze=False, layout="constrained"
+        1, len(arenas), figsize=(4.6 * len(arenas) + 1, 3.6), sharey=True, squeeze=False, layout="constrained"
     )
     for axis, arena in zip(axes[0], arenas, strict=True):
         for color, policy in zip(COLORS, policies, strict=False):
@@ -50,12 +50,16 @@ def count_transfer(results: list[Result], path: Path, title: str, trained_at: st
             )
         counts = sorted({r.n_agents for r in results if r.arena == arena})
         axis.set_xscale("log", base=2)
+        full = [r.n_agents for r in results if r.arena == arena and not r.estimates]
+        if full:
+            axis.axvspan(min(full) / 2**0.5, max(full) * 2**0.5, color="0.92", lw=0)
+            axis.text(min(full) / 2**0.3, 0.05, "do not fit", transform=axis.get_xaxis_transform())
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()
         axis.set(xlabel="number of agents", title=arena)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("reward per agent step")
-    axes[0][0].legend(frameon=False)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     fig.suptitle(f"{title}, trained with {trained_at} agents")
     fig.savefig(path, dpi=150)
     plt.close(fig)

@@ -43,6 +43,14 @@ class EntityPPO(PPO):
         self.agent_steps = 0
         self.totals = Totals(self.batch.n_worlds, self.batch.n_slots, len(self.batch.world.METRICS))
 
+    def _setup_learn(self, *arguments: Any, **options: Any) -> Any:
+        ready = super()._setup_learn(*arguments, **options)
+        if self.batch.params.max_cycles and not self.batch.steps.any():
+            # First episodes are cut at different times: otherwise all worlds would reset in the same step
+            # for ever, and a rollout would hold either the crowded starts of episodes or their calm ends.
+            self.batch.steps[:] = np.arange(self.batch.n_worlds) * self.batch.params.max_cycles // self.n_envs
+        return ready
+
     def collect_rollouts(  # type: ignore[override]
         self, env: AgentVecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int
     ) -> bool:
@@ -86,7 +94,7 @@ class EntityPPO(PPO):
         buffer.truncated[t] = torch.from_numpy(cut)
         if cut.any():
             buffer.next_values[t] = self._values(joint_observation(self.batch, self.device))
-        self.totals.add(mask, step.reward, batch.metrics, batch.steps, batch.over)
+        self.totals.add(mask, step.reward, batch.metrics)
         if batch.over.any():
             self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
             batch.reset(batch.over.copy())
@@ -129,16 +137,14 @@ class Totals:
         self.agent_steps, self.reward = 0, 0.0
         self.metrics[:] = 0
 
-    def add(
-        self, mask: np.ndarray, reward: np.ndarray, metrics: np.ndarray, steps: np.ndarray, over: np.ndarray
-    ) -> None:
+    def add(self, mask: np.ndarray, reward: np.ndarray, metrics: np.ndarray) -> None:
         """Add one step; `mask` (B, L) tells who acted."""
         self.agent_steps += int(mask.sum())
         self.reward += float(reward.sum(dtype=np.float64))
         self.metrics += metrics.sum(axis=(0, 1), dtype=np.float64)
         self.episode_return += reward
         self.joined |= mask
-        self.length[:] = steps
+        self.length += 1
 
     def finished(self, over: np.ndarray) -> list[dict[str, float]]:
         """Mean return per agent and length of the episodes that ended, and start those sums anew."""
@@ -148,6 +154,7 @@ class Totals:
         ]
         self.episode_return[over] = 0
         self.joined[over] = False
+        self.length[over] = 0
         return ended
 
     def rates(self) -> tuple[int, float, np.ndarray]:

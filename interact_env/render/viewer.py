@@ -87,7 +87,7 @@ def draw(scene: Scene, size: int = 600) -> np.ndarray:
     import pygame
 
     # Drawn at twice the size and scaled down: pygame's shapes are not anti-aliased.
-    scale = 2 * size / max(scene.width, scene.height)
+    scale = 2 * size / float(max(scene.width, scene.height))
     shape = (round(scene.width * scale), round(scene.height * scale))
     canvas = pygame.Surface(shape)
     canvas.fill(BACKGROUND)
@@ -109,7 +109,7 @@ def _images(scene: Scene) -> list[tuple[float, float]]:
 
 
 def _pixel(canvas: pygame.Surface, x: float, y: float, scale: float) -> tuple[float, float]:
-    return x * scale, canvas.get_height() - y * scale
+    return float(x) * scale, canvas.get_height() - float(y) * scale  # numpy's floats are refused
 
 
 def _draw_grid(canvas: pygame.Surface, scene: Scene, scale: float) -> None:
@@ -140,7 +140,7 @@ def _draw_circle(canvas: pygame.Surface, circle: Circle, dx: float, dy: float, s
     import pygame
 
     centre = _pixel(canvas, circle.x + dx, circle.y + dy, scale)
-    radius = max(2.0, circle.radius * scale)
+    radius = max(2.0, float(circle.radius) * scale)
     pygame.draw.circle(canvas, PALETTE[circle.color % len(PALETTE)], centre, radius)
     if circle.flash:
         pygame.draw.circle(canvas, FLASH, centre, radius, max(2, round(radius / 4)))

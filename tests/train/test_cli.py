@@ -3,12 +3,15 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from train.cli import main
 
 SMALL = [
     "--total-steps",
@@ -73,46 +76,48 @@ def test_list_names_worlds_and_policies():
         assert word in done.stdout
 
 
-def refused(done, message):
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
+def is_one_line(status, stderr, message):
+    assert status == 1
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
     assert lines[0].startswith("interact-env: error: ")
     assert message in lines[0]
 
 
-def test_bad_input_is_one_line(run, tmp_path):
-    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
-    refused(interact("train", "--out", run, *SMALL), "holds a run already")
-    refused(interact("train", "--out", tmp_path / "a", "--env", "moon_v0"), "no world 'moon_v0'; known:")
-    refused(interact("train", "--out", tmp_path / "a", "--policy", "mlp9"), "policy must be one of sa")
-    refused(
-        interact("train", "--out", tmp_path / "a", "--n-agents", "0"), "n_agents must be a whole number >= 1"
-    )
-    refused(interact("train", "--out", tmp_path / "a", "--env-params", "radius=-1"), "radius must be")
-    refused(interact("train", "--out", tmp_path / "a", "--device", "cuda"), "torch sees no CUDA device")
-    refused(interact("evaluate", tmp_path / "nothing"), "holds no checkpoint")
-    refused(interact("evaluate", run, "--n-agents", "2,x"), "n_agents must be numbers")
-    refused(interact("evaluate", run, "--episodes", "0"), "--episodes must be >= 1")
-    refused(interact("evaluate", run, "--baselines", "clever"), "--baselines must be among random, yield")
-    refused(interact("evaluate", run, "--env-params", "speed=3"), "has no parameter 'speed'")
-    refused(interact("compare", tmp_path), "has no evaluation.json")
-    file = tmp_path / "file"
+def test_bad_input_is_one_line(run, tmp_path, capsys):
+    file, new = tmp_path / "file", tmp_path / "new"
     file.write_text("")
-    refused(interact("train", "--out", file / "x", *SMALL), "Not a directory")
-    assert not (tmp_path / "a").exists()
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    for arguments, message in (
+        (["train", "--out", run, *SMALL], "holds a run already"),
+        (["train", "--out", new, "--env", "moon_v0"], "no world 'moon_v0'; known:"),
+        (["train", "--out", new, "--policy", "mlp9"], "policy must be one of sa"),
+        (["train", "--out", new, "--n-agents", "0"], "n_agents must be a whole number >= 1"),
+        (["train", "--out", new, "--env-params", "radius=-1"], "radius must be"),
+        (["train", "--out", new, "--device", "cuda"], "torch sees no CUDA device"),
+        (["train", "--out", file / "x", *SMALL], "Not a directory"),
+        (["evaluate", tmp_path / "nothing"], "holds no checkpoint"),
+        (["evaluate", run, "--n-agents", "2,x"], "n_agents must be numbers"),
+        (["evaluate", run, "--episodes", "0"], "--episodes must be >= 1"),
+        (["evaluate", run, "--baselines", "clever"], "--baselines must be among random, yield"),
+        (["evaluate", run, "--env-params", "speed=3"], "has no parameter 'speed'"),
+        (["compare", tmp_path], "has no evaluation.json"),
+        (["compare"], "give at least one run"),
+        (["speed", "--repeats", "0"], "--repeats must be >= 1"),
+    ):
+        status = main([str(a) for a in arguments])
+        is_one_line(status, capsys.readouterr().err, message)
+    assert not new.exists()
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before, "nothing was overwritten"
 
 
 def test_a_corrupt_checkpoint_is_one_line(run, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     weights = next(copy.glob("step_*/policy.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    refused(interact("evaluate", copy), "is damaged")
+    done = interact("evaluate", copy)
+    is_one_line(done.returncode, done.stderr, "is damaged")
 
 
 def test_an_unknown_option_is_refused():

@@ -121,7 +121,9 @@ def test_compare_puts_seeds_together(tmp_path):
     table = compare.markdown(study, "reward")
     at_8 = [pair[0] for pair in values["sa"]]
     low, high = scipy.stats.t.interval(0.95, 2, np.mean(at_8), scipy.stats.sem(at_8))
-    assert f"| constant density | 8 | 16 | 0.850 [{low:.3f}, {high:.3f}] | 0.700 | " in table
+    assert f"| constant density | 8 | 16 | 0.850 [{low:.3f}, {high:.3f}] | 0.300 [" in table
+    assert "| agents | size | sa | none | yield |" in table
+    assert "0.700 |\n| constant density | 32 |" in table, "a scripted policy has no interval over runs"
     assert "| constant arena | 32 | 16 | do not fit |" in table
     differences = compare.differences(study)
     assert "| sa | none | 0.550 [" in differences
@@ -134,7 +136,7 @@ def test_compare_refuses_what_was_not_made_alike(tmp_path):
     with pytest.raises(ValueError, match="episodes differs from that of the first run"):
         compare.read([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "c").mkdir()
-    with pytest.raises(ValueError, match="run `interact-env evaluate .*` first"):
+    with pytest.raises(ValueError, match=r"run `interact-env evaluate .*` first"):
         compare.read([tmp_path / "c"])
     (tmp_path / "c" / compare.EVALUATION).write_text(json.dumps([]))
     with pytest.raises(ValueError, match="is not an evaluation"):

@@ -28,6 +28,15 @@ def weights(model):
     return {k: v.clone() for k, v in model.policy.state_dict().items()}
 
 
+def follow(model):
+    """A batch at the point where the model's first rollout began: worlds start at staggered steps."""
+    batch = model.batch
+    twin = interact_env.make_batch(batch.world.name, batch.n_worlds, seed=0, **batch.parameters)
+    twin.reset()
+    twin.steps[:] = np.arange(batch.n_worlds) * batch.params.max_cycles // batch.n_worlds
+    return twin
+
+
 def test_gae_against_a_hand_calculation():
     """Two agents over four steps: one terminates at step 1, the other is cut at step 2."""
     gamma, lam = 0.5, 0.5
@@ -57,8 +66,7 @@ def test_a_rollout_holds_what_happened(world):
     model = make(world, **(crowded if "coll" in world else {"limit": 0.8}))
     model.learn(1)
     buffer = model.rollout_buffer
-    twin = interact_env.make_batch(world, 6, seed=0, **{k: v for k, v in model.batch.parameters.items()})
-    twin.reset()
+    twin = follow(model)
     cuts = terminations = 0
     for t in range(16):
         alive = twin.alive.copy()
@@ -78,17 +86,21 @@ def test_a_rollout_holds_what_happened(world):
 
 
 def test_a_cut_bootstraps_from_the_true_last_observation():
-    model = make(n_agents=3, n_steps=5, max_cycles=5)
+    model = make(n_agents=3, max_cycles=5)
     untrained = copy.deepcopy(model.policy)
     model.learn(1)
-    twin = interact_env.make_batch("colliding_agents_v0", 6, seed=0, n_agents=3, max_cycles=5)
-    twin.reset()
-    for t in range(5):
-        twin.step(model.rollout_buffer.actions[t].numpy())
-    assert twin.over.all()
-    with torch.no_grad():
-        expected = untrained.predict_values(joint_observation(twin, "cpu"))
-    torch.testing.assert_close(model.rollout_buffer.next_values[4].flatten(), expected)
+    twin, cuts = follow(model), 0
+    for t in range(16):
+        step = twin.step(model.rollout_buffer.actions[t].numpy())
+        cut = step.truncated.copy()
+        with torch.no_grad():
+            last = untrained.predict_values(joint_observation(twin, "cpu")).reshape(6, 3)
+        torch.testing.assert_close(model.rollout_buffer.next_values[t][cut], last[cut])
+        assert model.rollout_buffer.truncated[t].all(dim=1).tolist() == cut.tolist()
+        cuts += cut.sum()
+        if cut.any():
+            twin.reset(cut)
+    assert cuts > 15
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -146,18 +158,19 @@ def test_every_living_agent_is_sampled_once_an_epoch():
 
 
 def test_counts_agent_steps_and_episode_returns():
-    model = make(n_agents=3, n_worlds=4, n_steps=20)
+    model = make(n_agents=3, n_worlds=5, n_steps=20)
     model.learn(1)
-    assert model.num_timesteps == 80
-    assert model.agent_steps == 240
+    assert model.num_timesteps == 100
+    assert model.agent_steps == 300
     n, reward, metrics = model.totals.rates()
-    assert n == 240
+    assert n == 300
     assert reward == pytest.approx(float(model.rollout_buffer.rewards.mean()), abs=1e-6)
     assert metrics.shape == (2,)
-    assert len(model.ep_info_buffer) == 8
-    assert {e["l"] for e in model.ep_info_buffer} == {10}
-    total = sum(e["r"] for e in model.ep_info_buffer) * 3
-    assert total == pytest.approx(float(model.rollout_buffer.rewards.sum()), abs=1e-3)
+    # Worlds start at steps 0, 2, 4, 6, 8 of episodes of 10: three of them end in mid-episode.
+    assert sorted(e["l"] for e in model.ep_info_buffer) == [2, 4, 6, 8, *[10] * 6]
+    ended = [10 - k + 10 * ((20 - 10 + k) // 10) for k in (0, 2, 4, 6, 8)]
+    total = sum(float(model.rollout_buffer.rewards[:n, b].sum()) for b, n in enumerate(ended))
+    assert sum(e["r"] for e in model.ep_info_buffer) * 3 == pytest.approx(total, abs=1e-3)
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -1,0 +1,34 @@
+# make demo    train, evaluate, draw and animate: the main job, in minutes
+# make test    every test            make check   format, lint, types and the fast tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+DEMO := runs/demo
+
+.PHONY: demo test check lint speed clean
+
+demo: $(INSTALLED)
+	$(BIN)/interact-env demo --out $(DEMO)
+
+test: $(INSTALLED)
+	$(BIN)/pytest -n auto
+
+check: lint
+	$(BIN)/pytest -n auto -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+speed: $(INSTALLED)
+	$(BIN)/interact-env speed
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
