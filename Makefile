@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-DEMO := runs/demo
+DEMO ?= runs/demo
 
 .PHONY: demo test check lint speed clean
 
 demo: $(INSTALLED)
+	@test ! -e $(DEMO) || { echo "$(DEMO) is there already: remove it, or make demo DEMO=another/folder"; exit 1; }
 	$(BIN)/interact-env demo --out $(DEMO)
 
 test: $(INSTALLED)

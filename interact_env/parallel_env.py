@@ -28,9 +28,15 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
     """
 
     def __init__(
-        self, world: World, *, flat: bool = False, render_mode: str | None = None, **parameters: Any
+        self,
+        world: World,
+        *,
+        flat: bool = False,
+        render_mode: str | None = None,
+        seed: int | None = None,
+        **parameters: Any,
     ) -> None:
-        """Make the env; `parameters` are the world's, see its `configure`.
+        """Make the env; `seed` is that of the first reset, `parameters` are the world's (`configure`).
 
         Raises:
             ValueError: a value is not allowed, by name.
@@ -38,7 +44,8 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         self.metadata = {**METADATA, "name": world.name, "is_parallelizable": True}
         self.render_mode = render_mode
         self._renderer = Renderer(render_mode)
-        self._batch = WorldBatch(world, **parameters)
+        world.params(parameters)  # refuses the options of a batch
+        self._batch = WorldBatch(world, 1, seed=seed, n_threads=1, **parameters)
         self._flat = check.flag("flat", flat)
         n, columns = self._batch.n_slots, self._batch.columns
         self.possible_agents = [f"agent_{i}" for i in range(n)]
@@ -64,7 +71,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Start the next episode, or episode 0 of `seed`; `options` are not used."""
-        self._batch.reset(seed=None if seed is None else operator.index(seed))
+        self._batch.reset(seed=seed)
         alive = self._batch.alive[0]
         self.agents = [a for a, i in self._slot.items() if alive[i]]
         self._render_if_human()
@@ -107,8 +114,6 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             RuntimeError: made without a render_mode, or before the first reset.
         """
-        if self._batch.episode[0] < 0:
-            raise RuntimeError("render() called before reset()")
         return self._renderer.render(self._batch.scene())
 
     def close(self) -> None:
@@ -139,6 +144,8 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         if not self.agents:
             why = "all agents have left" if self._batch.episode[0] >= 0 else "step() before reset()"
             raise RuntimeError(f"{why}: call reset() first")
+        if not isinstance(actions, Mapping):
+            raise ValueError(f"actions must be a dict by agent, not a {type(actions).__name__}")
         if actions.keys() != set(self.agents):
             self._explain_agents(actions)
         joint = self._batch.blank_actions()

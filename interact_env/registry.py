@@ -18,7 +18,7 @@ _registry: dict[str, World] = {}
 
 
 def register(name: str, module: ModuleType) -> World:
-    """Make a world known by name, here, in Gymnasium and in PettingZoo, as `interact_env/<name>`.
+    """Make a world known by name, here and as `interact_env/my_world-v0` in Gymnasium and PettingZoo.
 
     Args:
         name: ends in a version: "my_world_v0".

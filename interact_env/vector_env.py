@@ -26,11 +26,19 @@ class JointEnv(gymnasium.Env[Any, np.ndarray]):
 
     metadata = METADATA
 
-    def __init__(self, world: World, *, render_mode: str | None = None, **parameters: Any) -> None:
-        """Make the env; `parameters` are the world's, see its `configure`."""
+    def __init__(
+        self,
+        world: World,
+        *,
+        render_mode: str | None = None,
+        seed: int | None = None,
+        **parameters: Any,
+    ) -> None:
+        """Make the env; `seed` is that of the first reset, `parameters` are the world's (`configure`)."""
         self.render_mode = render_mode
         self._renderer = Renderer(render_mode)
-        self._batch = WorldBatch(world, **parameters)
+        world.params(parameters)  # refuses the options of a batch
+        self._batch = WorldBatch(world, 1, seed=seed, n_threads=1, **parameters)
         self.observation_space = entity_space(self._batch.columns, self._batch.n_slots)
         self.action_space = joint_action_space(self._batch.action_space, self._batch.n_slots)
 
@@ -129,7 +137,7 @@ def _info(batch: WorldBatch) -> dict[str, np.ndarray]:
 
 def _ends(batch: WorldBatch) -> tuple[np.ndarray, np.ndarray]:
     """Terminated (B,): nobody is left; truncated (B,): the time limit, with somebody left."""
-    terminated = ~batch.alive.any(axis=1)
+    terminated = np.logical_not(batch.alive.any(axis=1))
     return terminated, batch.over & ~terminated
 
 

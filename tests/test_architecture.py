@@ -63,5 +63,7 @@ def test_public_names_are_documented(package):
         assert (getattr(package, name).__doc__ or "").strip(), name
 
 
-def test_train_is_importable():
-    assert train.__doc__
+def test_trains_names_are_all_there():
+    assert {getattr(train, name).__name__ for name in train.__all__} == set(train.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        train.nothing  # noqa: B018

@@ -66,10 +66,10 @@ def save(run: Path, policy: EntityPolicy, meta: Mapping[str, Any]) -> Path:
         meta: env, parameters, network and env_steps.
 
     Returns:
-        The checkpoint's directory. Whatever fails, the checkpoint before it stays.
+        The checkpoint's directory. Whatever fails, the checkpoint of the step before it stays.
     """
     name = f"step_{meta['env_steps']:012d}"
-    final, aside = run / name, run / f".{name}.{os.getpid()}"
+    final, aside, replaced = run / name, run / f".{name}.{os.getpid()}", run / f".{name}.replaced"
     tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
     data = safetensors.torch.save(tensors)
     digest = hashlib.sha256(data).hexdigest()
@@ -78,15 +78,16 @@ def save(run: Path, policy: EntityPolicy, meta: Mapping[str, Any]) -> Path:
     try:
         _write(aside / WEIGHTS, data)
         _write(aside / META, text.encode())
-        if final.exists():
-            shutil.rmtree(final)
+        if final.exists():  # the same step once more
+            final.rename(replaced)
         aside.rename(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     pointer = run / f".{LATEST}.{os.getpid()}"
     _write(pointer, name.encode())
     pointer.replace(run / LATEST)
-    for old in sorted(run.glob("step_*"))[:-KEEP]:
+    for old in sorted(set(run.glob("step_*")) - {final})[: 1 - KEEP]:
         shutil.rmtree(old)
     return final
 
@@ -145,6 +146,8 @@ def _meta(path: Path) -> dict[str, Any]:
     for name, kind in _FIELDS.items():
         if not isinstance(meta.get(name), kind):
             raise CheckpointError(f"{path}: {name!r} must be of type {kind.__name__}")
+    if "n_agents" not in meta["parameters"] or not isinstance(meta["network"].get("policy"), str):
+        raise CheckpointError(f"{path}: lacks parameters.n_agents or network.policy")
     # JSON has no tuples; ranges were given as such.
     pairs = meta["parameters"].items()
     meta["parameters"] = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -17,6 +17,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from train.config import TrainConfig, assignments, counts
+
+if TYPE_CHECKING:  # imported where they are used: torch takes seconds
+    from interact_env import WorldBatch
+    from train import checkpoint, evaluate, training
 
 # Where there is no terminal, wide enough for the tables.
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -119,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as in `interact-env compare ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print("interact-env: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -154,12 +161,15 @@ def run_evaluate(config: EvaluateConfig) -> int:
     for name in baselines:
         if name not in scripted:
             raise ValueError(f"--baselines must be among {', '.join(scripted)}, not {name!r}")
-    parameters = {**saved.parameters, **assignments(config.env_params)}
+    changes = assignments(config.env_params, taken=("n_agents", "size", "density"))
+    _same_columns(saved, changes)
     name = saved.network["policy"]
     policy = saved.policy()
     actors = {name: evaluate.learned(policy, deterministic=config.deterministic)}
     actors |= {baseline: evaluate.scripted(baseline) for baseline in baselines}
-    total = len(n_agents) * len(actors) * len(evaluate.arenas(saved.env, parameters))
+    arenas = evaluate.arenas(saved.env, saved.parameters)
+    arenas = {arena: {**parameters, **changes} for arena, parameters in arenas.items()}
+    total = len(n_agents) * len(actors) * len(arenas)
     with _bar("evaluating") as advance:
         finished: list[str] = []
 
@@ -168,21 +178,35 @@ def run_evaluate(config: EvaluateConfig) -> int:
             advance(len(finished), total, f"{result.policy}, {result.n_agents} agents, {result.arena}")
 
         results = evaluate.across_counts(
-            actors, saved.env, parameters, n_agents, config.episodes, config.seed, report
+            actors, saved.env, arenas, n_agents, config.episodes, config.seed, report
         )
     _print_results(results, world.METRICS, config.episodes)
     about = {
         "policy": name,
+        "network": saved.network,
+        "env_steps": saved.env_steps,
         "env": saved.env,
-        "parameters": parameters,
+        "parameters": {**saved.parameters, **changes},
         "episodes": config.episodes,
         "seed": config.seed,
+        "deterministic": config.deterministic,
     }
     evaluate.save(config.run / "evaluation.json", results, **about)
     trained_at = str(saved.parameters["n_agents"])
     figures.count_transfer(results, config.run / "count_transfer.png", f"{name} on {saved.env}", trained_at)
     console.print(f"saved evaluation.json and count_transfer.png in {config.run}", highlight=False)
     return 0
+
+
+def _same_columns(saved: checkpoint.Checkpoint, changes: dict[str, Any]) -> None:
+    """Refuse a world whose entity rows mean something else than those that the policy was trained on."""
+
+    def meaning(batch: WorldBatch) -> list[tuple[str, str, int]]:
+        return [(column.name, column.kind, column.size) for column in batch.columns]
+
+    trained, given = meaning(saved.batch()), meaning(saved.batch(**changes))
+    if trained != given:
+        raise ValueError(f"--env-params changes the entity row from {trained} to {given}")
 
 
 def run_compare(config: CompareConfig) -> int:
@@ -230,8 +254,9 @@ def run_demo(config: DemoConfig) -> int:
 
 def run_speed(config: SpeedConfig) -> int:
     """`interact-env speed`."""
-    from train import speed
+    from train import speed, training
 
+    training.threads(config.threads)
     if config.repeats < 1:
         raise ValueError(f"--repeats must be >= 1, not {config.repeats}")
     with _bar("measuring") as advance:
@@ -274,17 +299,13 @@ def _bar(what: str) -> Iterator[Callable[[float, float, str], None]]:
         yield advance
 
 
-def _describe(p: object) -> str:
-    from train.training import Progress as Run
-
-    assert isinstance(p, Run)
+def _describe(p: training.Progress) -> str:
+    earned = "" if p.episode_return is None else f"return {p.episode_return:.1f}  "
     metrics = "  ".join(f"{name} {value:.2f}" for name, value in p.metrics.items())
-    return f"reward {p.reward:.3f}  {metrics}  per agent step, {p.agent_steps_per_second:,.0f} agent steps/s"
+    return f"{earned}{metrics}  {p.agent_steps_per_second:,.0f} agent steps/s"
 
 
-def _print_results(results: Sequence[object], metrics: Sequence[str], episodes: int) -> None:
-    from train.evaluate import Result
-
+def _print_results(results: Sequence[evaluate.Result], metrics: Sequence[str], episodes: int) -> None:
     table = Table(
         "arena",
         "agents",
@@ -298,7 +319,6 @@ def _print_results(results: Sequence[object], metrics: Sequence[str], episodes: 
     )
     before = None
     for r in results:
-        assert isinstance(r, Result)
         if before not in (None, (r.arena, r.n_agents)):
             table.add_section()
         before = (r.arena, r.n_agents)

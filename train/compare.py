@@ -15,6 +15,7 @@ from train.evaluate import Estimate, Result
 
 EVALUATION = "evaluation.json"
 Place = tuple[str, int]  # arena, number of agents
+_ALIKE = ("env", "parameters", "env_steps", "episodes", "seed", "deterministic")
 
 
 class Study(NamedTuple):
@@ -37,13 +38,17 @@ def read(runs: Iterable[Path]) -> Study:
         raise ValueError("give at least one run")
     first = next(iter(found.values()))
     values: dict[str, dict[Place, Any]] = defaultdict(dict)
-    sizes, learned = {}, []
+    sizes: dict[Place, float] = {}
+    networks: dict[str, Any] = {}
     for run, evaluation in found.items():
-        for name in ("env", "parameters", "episodes", "seed"):
-            if evaluation[name] != first[name]:
-                raise ValueError(f"{run / EVALUATION}: {name} differs from that of the first run")
-        if evaluation["policy"] not in learned:
-            learned.append(evaluation["policy"])
+        for what in _ALIKE:
+            if evaluation.get(what) != first.get(what):
+                raise ValueError(f"{run / EVALUATION}: {what} differs from that of the first run")
+        if _places(evaluation) != _places(first):
+            raise ValueError(f"{run / EVALUATION}: other numbers of agents than in the first run")
+        name = evaluation["policy"]
+        if networks.setdefault(name, evaluation.get("network")) != evaluation.get("network"):
+            raise ValueError(f"{run / EVALUATION}: its {name} has another network than that of a run before")
         for row in evaluation["results"]:
             place = (row["arena"], row["n_agents"])
             sizes[place] = row["size"]
@@ -52,6 +57,7 @@ def read(runs: Iterable[Path]) -> Study:
             )
             for metric, estimate in row["estimates"].items():
                 kept[metric].append(estimate["mean"])
+    learned = list(networks)
     scripted = [name for name in values if name not in learned]
     ordered = {name: values[name] for name in (*learned, *scripted)}
     return Study(ordered, sizes, learned, str(first["parameters"]["n_agents"]))
@@ -64,9 +70,14 @@ def _read(run: Path) -> Any:
         raise ValueError(f"{run} has no {EVALUATION}: run `interact-env evaluate {run}` first") from None
     except ValueError as error:
         raise ValueError(f"{run / EVALUATION}: is not JSON: {error}") from None
-    if not isinstance(evaluation, dict) or "results" not in evaluation or "policy" not in evaluation:
+    needed = {"results", "policy", "env", "parameters", "episodes", "seed"}
+    if not isinstance(evaluation, dict) or not needed <= evaluation.keys() or not evaluation["results"]:
         raise ValueError(f"{run / EVALUATION}: is not an evaluation")
     return evaluation
+
+
+def _places(evaluation: Any) -> set[Place]:
+    return {(row["arena"], row["n_agents"]) for row in evaluation["results"]}
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -79,10 +90,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def difference(a: list[float], b: list[float]) -> tuple[float, float, float]:
-    """Mean of a minus mean of b over runs with Welch's 95% interval."""
-    if np.ptp(b) == 0:  # a scripted policy: the same episodes, the same numbers in every run
-        mean, low, high = interval([x - b[0] for x in a])
-        return mean, low, high
+    """Mean of a minus mean of b, both over two or more runs, with Welch's 95% interval."""
     found = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     return float(np.mean(a) - np.mean(b)), float(found.low), float(found.high)
 
@@ -136,6 +144,11 @@ def differences(study: Study, metric: str = "reward") -> str:
             ours = study.values[a].get(place)
             if a == b or ours is None or theirs is None or len(ours[metric]) < 2:
                 continue
-            mean, low, high = difference(ours[metric], theirs[metric])
+            if b not in study.learned:  # a scripted policy: the same episodes and numbers in every run
+                mean, low, high = interval([value - theirs[metric][0] for value in ours[metric]])
+            elif len(theirs[metric]) > 1:
+                mean, low, high = difference(ours[metric], theirs[metric])
+            else:
+                continue
             lines.append(f"| {a} | {b} | {mean:.3f} [{low:.3f}, {high:.3f}] |")
     return "\n".join(lines)

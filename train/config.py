@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class TrainConfig:
         Raises:
             ValueError: text that is not NAME=VALUE, or a count that is not a number or a range.
         """
-        return {"n_agents": count(self.n_agents), **assignments(self.env_params)}
+        return {"n_agents": count(self.n_agents), **assignments(self.env_params, taken=("n_agents",))}
 
     def network(self) -> dict[str, Any]:
         """Keyword arguments of `EntityActorCritic`."""
@@ -77,7 +77,10 @@ class TrainConfig:
         Raises:
             ValueError: a value is not allowed, by its name on the command line.
         """
-        for name in ("total_steps", "n_worlds", "n_steps", "batch_size", "n_epochs"):
+        if self.batch_size < 2 or self.n_worlds * self.n_steps < 2:
+            # Advantages are normalised over a batch.
+            raise ValueError("--batch-size, and --n-worlds times --n-steps, must be >= 2")
+        for name in ("total_steps", "n_worlds", "n_steps", "n_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be >= 1, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
@@ -117,20 +120,25 @@ def counts(text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise ValueError(f"n_agents must be numbers >= 1 with commas between, not {text!r}")
-    return [int(part) for part in parts]
+    numbers = [int(part) for part in parts]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"n_agents must name each number once, not {text!r}")
+    return numbers
 
 
-def assignments(pairs: Iterable[str]) -> dict[str, Any]:
+def assignments(pairs: Iterable[str], taken: Collection[str] = ()) -> dict[str, Any]:
     """NAME=VALUE texts as a dict; values are Python literals (None, True, 1.5, (2, 8)) or words.
 
     Raises:
-        ValueError: no name, or no "=".
+        ValueError: no name, no "=", or a name that is `taken`: set in another way.
     """
     found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (equals and name.isidentifier()):
             raise ValueError(f"env_params must look like NAME=VALUE, not {pair!r}")
+        if name in taken:
+            raise ValueError(f"env_params must not set {name}: it has an option, or a meaning, of its own")
         try:
             found[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

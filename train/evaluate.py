@@ -152,7 +152,7 @@ def _side(env: str, parameters: dict[str, Any]) -> Any:
 def across_counts(
     actors: dict[str, Act],
     env: str,
-    parameters: dict[str, Any],
+    places: dict[str, dict[str, Any]],
     n_agents: Iterable[int],
     n_episodes: int,
     seed: int,
@@ -160,11 +160,13 @@ def across_counts(
 ) -> list[Result]:
     """Every policy in every arena at every number of agents, on the same episodes.
 
+    `places` are parameters of the world by arena, see `arenas`.
+
     Raises:
         ValueError: bad parameters; a count that does not fit gives a Result without estimates instead.
     """
     results = []
-    for arena, there in arenas(env, parameters).items():
+    for arena, there in places.items():
         for n in n_agents:
             for name, act in actors.items():
                 result = _at(name, act, arena, env, {**there, "n_agents": n}, n_episodes, seed)

@@ -64,6 +64,7 @@ class EntityPolicy(BasePolicy):
         if columns is None:
             raise ValueError("observation_space['entities'] must be an interact_env.spaces.EntityBox")
         super().__init__(observation_space, action_space)
+        self._options = network
         self.network = EntityActorCritic(columns, n_outputs(action_space), **network)
         self.distribution = make_proba_distribution(action_space)
         if isinstance(action_space, spaces.Box):
@@ -90,6 +91,29 @@ class EntityPolicy(BasePolicy):
     def get_distribution(self, obs: Observation) -> Distribution:
         """The action distribution of the agents that act."""
         return self._evaluate(obs)[0]
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
+        """Views as tensors: "entities" (n, F) or (B, n, F) and "mask", for any number n of entities.
+
+        Raises:
+            ValueError: rows of another width.
+        """
+        width = self.observation_space["entities"].shape[-1]  # type: ignore[index]
+        tensors = {name: torch.as_tensor(value, device=self.device) for name, value in observation.items()}
+        shape = tuple(tensors["entities"].shape)
+        if len(shape) not in (2, 3) or shape[-1] != width:
+            raise ValueError(f"observation['entities'] must be (..., n, {width}), not {shape}")
+        if len(shape) == 3:
+            return tensors, True
+        return {name: value[None] for name, value in tensors.items()}, False
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            **self._options,
+        }
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         return self.get_distribution(observation).get_actions(deterministic=deterministic)

@@ -10,6 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
+from interact_env.engine import WorldBatch
 from train.buffer import EntityRolloutBuffer
 from train.policy import EntityPolicy, Observation, joint_observation
 from train.vec_env import AgentVecEnv
@@ -20,6 +21,7 @@ class EntityPPO(PPO):
 
     `n_steps` and timesteps count env steps (one world advanced by one step), `batch_size` counts worlds
     at a step; the loss averages over the living agents in them. `train()` is stable-baselines3's own.
+    The first episodes of a run are cut early, each world's at another step. To save, see `train.checkpoint`.
     """
 
     def __init__(self, policy: type[EntityPolicy], env: AgentVecEnv, **options: Any) -> None:
@@ -30,8 +32,20 @@ class EntityPPO(PPO):
         """
         if not isinstance(env, AgentVecEnv):
             raise ValueError(f"env must be an AgentVecEnv (see make_sb3_vec_env), not {type(env).__name__}")
-        self.batch = env.batch
         super().__init__(policy, env, **options)  # type: ignore[arg-type]
+
+    @property
+    def batch(self) -> WorldBatch:
+        """The worlds that are trained in."""
+        assert isinstance(self.env, AgentVecEnv)
+        return self.env.batch
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Not possible: rollouts are laid out for the worlds of the start."""
+        raise NotImplementedError("set_env: make a new EntityPPO, and give it this one's policy.state_dict()")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "totals"]
 
     def _setup_model(self) -> None:
         self.n_envs = self.batch.n_worlds
@@ -40,11 +54,16 @@ class EntityPPO(PPO):
         super()._setup_model()
         self.n_steps = n_steps
         self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)  # type: ignore[assignment]
+        self._start_counting()
+
+    def _start_counting(self) -> None:
         self.agent_steps = 0
         self.totals = Totals(self.batch.n_worlds, self.batch.n_slots, len(self.batch.world.METRICS))
 
     def _setup_learn(self, *arguments: Any, **options: Any) -> Any:
         ready = super()._setup_learn(*arguments, **options)
+        if self.num_timesteps == 0:
+            self._start_counting()
         if self.batch.params.max_cycles and not self.batch.steps.any():
             # First episodes are cut at different times: otherwise all worlds would reset in the same step
             # for ever, and a rollout would hold either the crowded starts of episodes or their calm ends.

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,12 +37,13 @@ class Progress:
     env_steps: int
     total_steps: int
     agent_steps_per_second: float
-    reward: float
-    metrics: dict[str, float]
+    episode_return: float | None  # per agent, mean of the latest episodes; None before the first ends
+    reward: float  # per agent step
+    metrics: dict[str, float]  # per agent step
 
 
 def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: None) -> bool:
-    """Train, log and save; Ctrl-C stops after the running step, with a checkpoint.
+    """Train, log and save, at every tenth of the run too; Ctrl-C stops after the running step.
 
     Args:
         config: of the run.
@@ -68,7 +70,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
     model = EntityPPO(
         EntityPolicy,
         env,
-        learning_rate=lambda remaining: config.learning_rate * remaining,
+        # The last rollout may pass total_steps: remaining falls below 0.
+        learning_rate=lambda remaining: config.learning_rate * max(0.0, remaining),
         n_steps=config.n_steps,
         batch_size=config.batch_size,
         n_epochs=config.n_epochs,
@@ -81,22 +84,30 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
     )
     _claim(config)
     model.set_logger(configure(str(config.out), ["csv", "tensorboard"]))
-    callback = _Watch(report)
-    with _interrupts(callback):
-        model.learn(config.total_steps, callback=callback)
-    assert isinstance(model.policy, EntityPolicy)
-    meta = {
-        "env": config.env,
-        "parameters": parameters,
-        "network": config.network(),
-        "env_steps": model.num_timesteps,
-    }
-    checkpoint.save(config.out, model.policy, meta)
+    about = {"env": config.env, "parameters": parameters, "network": config.network()}
+
+    def save() -> None:
+        assert isinstance(model.policy, EntityPolicy)
+        checkpoint.save(config.out, model.policy, {**about, "env_steps": model.num_timesteps})
+
+    callback = _Watch(report, save)
+    try:
+        with _interrupts(callback):
+            model.learn(config.total_steps, callback=callback)
+        save()
+    finally:
+        model.logger.close()
     return not callback.stop
 
 
 def threads(n: int) -> None:
-    """Let torch use n CPU threads; 0 leaves its own choice."""
+    """Let torch use n CPU threads; 0 leaves its own choice.
+
+    Raises:
+        ValueError: n is negative.
+    """
+    if n < 0:
+        raise ValueError(f"--threads must be >= 0, not {n}")
     if n:
         torch.set_num_threads(n)
 
@@ -115,13 +126,23 @@ def pick_device(name: str) -> str:
 
 
 class _Watch(BaseCallback):
-    """Reports after every rollout; stops when told to."""
+    """Reports after every rollout, saves at every tenth of the run; stops when told to."""
 
-    def __init__(self, report: Callable[[Progress], None]) -> None:
+    def __init__(self, report: Callable[[Progress], None], save: Callable[[], None]) -> None:
         super().__init__()
         self.stop = False
-        self._report = report
+        self._report, self._save = report, save
+        self._tenth = 0
+        self._start = 0.0
+
+    def _on_training_start(self) -> None:
         self._start = time.perf_counter()
+
+    def _on_rollout_start(self) -> None:
+        tenth = 10 * self.num_timesteps // self.model._total_timesteps
+        if tenth > self._tenth:
+            self._tenth = tenth
+            self._save()
 
     def _on_step(self) -> bool:
         return not self.stop
@@ -129,12 +150,16 @@ class _Watch(BaseCallback):
     def _on_rollout_end(self) -> None:
         model = self.model
         assert isinstance(model, EntityPPO)
-        _, reward, metrics = model.totals.rates()
+        agent_steps, reward, metrics = model.totals.rates()
+        now = time.perf_counter()
+        seconds, self._start = now - self._start, now  # the update before and this rollout
+        returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         self._report(
             Progress(
                 env_steps=model.num_timesteps,
                 total_steps=model._total_timesteps,
-                agent_steps_per_second=model.agent_steps / (time.perf_counter() - self._start),
+                agent_steps_per_second=agent_steps / seconds,
+                episode_return=sum(returns) / len(returns) if returns else None,
                 reward=reward,
                 metrics=dict(zip(model.batch.world.METRICS, metrics.tolist(), strict=True)),
             )
@@ -167,12 +192,23 @@ def _claim(config: TrainConfig) -> None:
     packages = ("interact-env", "torch", "numpy", "numba", "stable-baselines3", "gymnasium")
     about: dict[str, Any] = {
         "command": sys.argv,
+        "revision": _revision(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
         "threads": torch.get_num_threads(),
         "config": dataclasses.asdict(config),
     }
     (config.out / CONFIG).write_text(json.dumps(about, indent=2, default=str) + "\n")
+
+
+def _revision() -> str | None:
+    """The git commit of this code, where it is a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def read_log(run: Path) -> dict[str, list[float]]:

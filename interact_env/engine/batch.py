@@ -68,10 +68,10 @@ class WorldBatch:
         self.n_worlds = check.whole("n_worlds", n_worlds, 1)
         self.n_slots = int(self.params.n_max)
         self.columns = world.columns(self.params)
-        self.action_space = world.action_space(self.params)
+        self.action_space = _supported(world.action_space(self.params))
         self.n_threads = n_threads
         self._threads = _threads(n_threads, self.n_worlds, self.n_slots)
-        self._first_world = check.whole("first_world", first_world, 0)
+        self._first_world = check.whole("first_world", first_world, 0, 2**32 - 1)
         self._kernels = cpu.kernels(world)
         self._state, self._after = self._blank(), self._blank()
         self._clock = cpu.Clock(*(np.full(self.n_worlds, v, np.int64) for v in (-1, 0, 0)))
@@ -144,6 +144,7 @@ class WorldBatch:
 
     def views(self, world: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Every agent's own set: entities (L, L, F) float32, own row first, and mask (L, L) int8."""
+        world = check.whole("world", world, 0, self.n_worlds - 1)
         entities = np.zeros((self.n_slots, self.n_slots, len(self.columns)), np.float32)
         mask = np.zeros((self.n_slots, self.n_slots), np.int8)
         self._kernels.views(self.params, self._state, self.rows, world, entities, mask)
@@ -170,10 +171,17 @@ class WorldBatch:
 
     def state(self, world: int = 0) -> Any:
         """A copy of the State of one world."""
+        world = check.whole("world", world, 0, self.n_worlds - 1)
         return type(self._state)(*(field[world].copy() for field in self._state))
 
     def scene(self, world: int = 0) -> Any:
-        """The Scene of one world, for a viewer."""
+        """The Scene of one world, for a viewer.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        if self.episode.min() < 0:
+            raise RuntimeError("nothing to draw before reset()")
         return self.world.scene(self.params, self.state(world))
 
     def save(self) -> dict[str, np.ndarray]:
@@ -194,13 +202,40 @@ class WorldBatch:
         for name, array in arrays.items():
             array[...] = saved[name]
 
-    rows = property(lambda self: self._out.rows)
-    reward = property(lambda self: self._out.reward)
-    metrics = property(lambda self: self._out.metrics)
-    alive = property(lambda self: self._state.alive)
-    episode = property(lambda self: self._clock.episode)
-    n_agents = property(lambda self: self._clock.n_agents)
-    steps = property(lambda self: self._clock.steps)
+    @property
+    def rows(self) -> np.ndarray:
+        """(B, L, F) float32, the entity rows."""
+        return self._out.rows
+
+    @property
+    def reward(self) -> np.ndarray:
+        """(B, L) float32, of the last step."""
+        return self._out.reward
+
+    @property
+    def metrics(self) -> np.ndarray:
+        """(B, L, M) float32, of the last step."""
+        return self._out.metrics
+
+    @property
+    def alive(self) -> np.ndarray:
+        """(B, L) bool, who is there."""
+        return self._state.alive
+
+    @property
+    def episode(self) -> np.ndarray:
+        """(B,) int64, number of the episode; -1 before the first."""
+        return self._clock.episode
+
+    @property
+    def n_agents(self) -> np.ndarray:
+        """(B,) int64, agents at the start of the episode."""
+        return self._clock.n_agents
+
+    @property
+    def steps(self) -> np.ndarray:
+        """(B,) int64, steps since the start of the episode."""
+        return self._clock.steps
 
     def __getstate__(self) -> dict[str, Any]:
         given = {k: self.parameters[k] for k in self.world.parameters()}
@@ -228,7 +263,7 @@ class WorldBatch:
         named = {f"state.{k}": v for k, v in self._state._asdict().items()}
         named |= {f"clock.{k}": v for k, v in self._clock._asdict().items()}
         named |= {f"result.{k}": v for k, v in self._out._asdict().items()}
-        return named | {"over": self.over, "seed": self._seed_words}
+        return named | {"over": self.over, "seed": self._seed}
 
     def _blank(self) -> Any:
         one = self.world.blank(self.params)
@@ -248,13 +283,10 @@ class WorldBatch:
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         seed = check.whole("seed", seed, 0, 2**64 - 1)
+        # Low and high word of the seed, and the number of world 0: what `cpu.key_of` reads.
         words = (seed & 0xFFFFFFFF, seed >> 32, self._first_world)
-        self._seed_words = np.array(words, np.uint64)
+        self._seed = np.array(words, np.uint64)
         self._clock.episode[:] = -1
-
-    @property
-    def _seed(self) -> np.ndarray:
-        return self._seed_words
 
     def _run(self, loop: cpu.Loop, *arguments: Any) -> None:
         if self._threads == 1:
@@ -277,7 +309,11 @@ class WorldBatch:
         return (space.low + noise.reshape(out.shape) * (space.high - space.low)).astype(np.float32)
 
     def _checked(self, actions: Any) -> np.ndarray:
-        space, given, like = self.action_space, np.asarray(actions), self.blank_actions()
+        space, like = self.action_space, self.blank_actions()
+        try:
+            given = np.asarray(actions)
+        except ValueError:
+            raise ValueError(f"actions must be an array of shape {like.shape}") from None
         discrete = isinstance(space, spaces.Discrete)
         kind = "integers" if discrete else "floats"
         if given.shape != like.shape or given.dtype.kind not in ("iu" if discrete else "f"):
@@ -296,6 +332,15 @@ class WorldBatch:
             b, i = (int(k[0]) for k in np.nonzero(bad))
             raise ValueError(f"actions[{b}, {i}] must be {allowed}, not {given[b, i]}")
         return given.astype(like.dtype, copy=False)
+
+
+def _supported(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """The action space, if the engine knows its kind."""
+    if isinstance(space, spaces.Discrete) and space.start == 0:
+        return space
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return space
+    raise ValueError(f"action_space must be Discrete from 0 or a Box of shape (K,), not {space}")
 
 
 def _threads(n_threads: int | None, n_worlds: int, n_slots: int) -> int:

@@ -60,6 +60,10 @@ class Renderer:
         pygame.display.quit()
         self._window = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A window cannot be copied; the copy opens its own when it draws.
+        return {**self.__dict__, "_window": None, "_clock": None}
+
     def _show(self, frame: np.ndarray) -> None:
         import pygame
 

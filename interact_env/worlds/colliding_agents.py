@@ -33,6 +33,7 @@ _ALL, _SAME, _DIFFERENT = 0, 1, 2
 _COLLIDES = {"all": _ALL, "same": _SAME, "different": _DIFFERENT}
 # Purposes of the random draws.
 _SLOT, _SHIFT, _AGENT = range(3)
+_LONGEST = 2**15  # cells; below 3 left and right would be the same
 _DENSITY = 1 / 32  # agents per cell: 8 agents in 16 x 16
 
 
@@ -107,12 +108,12 @@ def configure(
         ValueError: a value is not allowed, or so many agents do not fit.
     """
     n_min, n_max = check.count_range("n_agents", n_agents)
-    period = check.whole("period", period, 1)
-    radius = check.whole("radius", radius, 0)
+    period = check.whole("period", period, 3, _LONGEST)
+    radius = check.whole("radius", radius, 0, _LONGEST)
     if size is not None and density is not None:
         raise ValueError("give size or density, not both")
     if size is not None:
-        size = check.whole("size", size, 1, 2**15)
+        size = check.whole("size", size, 3, _LONGEST)
         if size % period:
             raise ValueError(
                 f"size must be a multiple of period={period}, not {size}; "
@@ -122,7 +123,7 @@ def configure(
     params = Params(
         n_min=n_min,
         n_max=n_max,
-        max_cycles=0 if max_cycles is None else check.whole("max_cycles", max_cycles, 1),
+        max_cycles=0 if max_cycles is None else check.whole("max_cycles", max_cycles, 1, 2**31),
         vision_radius=_vision(vision_radius, radius, period),
         radius=radius,
         size=size or 0,
@@ -133,7 +134,7 @@ def configure(
         four_headings=check.one_of("headings", headings, ("four", "right")) == "four",
         n_labels=check.whole("n_labels", n_labels, 1, 2**15),
         collides=_COLLIDES[check.one_of("collides", collides, tuple(_COLLIDES))],
-        collision_cost=np.float32(check.real("collision_cost", collision_cost, 0)),
+        collision_cost=np.float32(check.real("collision_cost", collision_cost, 0, 1e6)),
         remove_on_collision=check.flag("remove_on_collision", remove_on_collision),
     )
     _check_fit(params)
@@ -158,8 +159,8 @@ def _check_fit(params: Params) -> None:
         if n > room:
             kind = "cylinder" if params.cylinder else "torus"
             raise check.DoesNotFit(
-                f"n_agents={n} do not fit: a {kind} of {side} x {side} cells holds at most {room} "
-                f"agents of radius {params.radius}; lower n_agents or radius, or raise size"
+                f"n_agents={n} do not fit: at most {room} agents of radius {params.radius} start side by "
+                f"side on a {kind} of {side} x {side} cells; lower n_agents or radius, or raise size"
             )
 
 

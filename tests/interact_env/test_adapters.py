@@ -109,6 +109,26 @@ def test_a_view_shows_the_own_row_first_then_who_is_in_sight():
     np.testing.assert_array_equal(rows[:, 4], observations["agent_2"]["mask"])
 
 
+@each
+def test_values_are_those_of_the_batch(parameters):
+    env = parallel(parameters)
+    env.reset(seed=5)
+    twin = copy.deepcopy(env.batch)
+    while env.agents:
+        acted, actions = env.agents, sample(env)
+        joint = twin.blank_actions()
+        for agent, action in actions.items():
+            joint[0, env.possible_agents.index(agent)] = action
+        step = twin.step(joint)
+        _, rewards, terminations, truncations, infos = env.step(actions)
+        for agent in acted:
+            i = env.possible_agents.index(agent)
+            assert rewards[agent] == step.reward[0, i]
+            assert terminations[agent] == step.terminated[0, i]
+            assert truncations[agent] == (twin.alive[0, i] and step.truncated[0])
+            assert list(infos[agent].values()) == twin.metrics[0, i].tolist()
+
+
 def test_observations_are_never_reused():
     env = parallel({"n_agents": 3})
     first, _ = env.reset(seed=0)
@@ -297,7 +317,7 @@ def test_wrong_agents_are_named():
     env = parallel({"n_agents": 3, "remove_on_collision": True})
     with pytest.raises(RuntimeError, match=r"step\(\) before reset\(\)"):
         env.step({})
-    with pytest.raises(RuntimeError, match=r"render\(\) called before reset\(\)"):
+    with pytest.raises(RuntimeError, match=r"nothing to draw before reset\(\)"):
         env.render()
     env.reset(seed=0)
     actions = dict.fromkeys(env.agents, 0)
@@ -357,6 +377,34 @@ def test_bad_batch_arguments_are_named():
     made.reset()
     with pytest.raises(ValueError, match="policy must be one of 'random', 'yield', 'go_ahead', 'move_right'"):
         made.scripted("clever")
+
+
+def test_wrong_kinds_of_arguments_are_named():
+    env = parallel({"n_agents": 2})
+    env.reset(seed=np.int64(0))
+    with pytest.raises(ValueError, match="actions must be a dict by agent, not a list"):
+        env.step([1, 1])
+    with pytest.raises(ValueError, match=r"seed must be a whole number in .*, not 1.5"):
+        env.reset(seed=1.5)
+    for option in ("n_worlds", "first_world"):
+        with pytest.raises(ValueError, match=f"has no parameter '{option}'"):
+            parallel({option: 3})
+    batch = interact_env.make_batch("springs_v0", 2, seed=0)
+    batch.reset()
+    with pytest.raises(ValueError, match="actions must be an array of shape"):
+        batch.step([[1], [1, 2]])
+    for look in (batch.views, batch.state, batch.scene):
+        with pytest.raises(ValueError, match="world must be a whole number in"):
+            look(2)
+
+
+def test_an_unknown_kind_of_action_space_is_refused():
+    module = types.ModuleType("odd")
+    vars(module).update({k: v for k, v in vars(springs).items() if not k.startswith("__")})
+    module.action_space = lambda params: gymnasium.spaces.MultiDiscrete([2, 2])
+    interact_env.register("odd_v0", module)
+    with pytest.raises(ValueError, match="action_space must be Discrete from 0 or a Box"):
+        interact_env.make("odd_v0")
 
 
 def test_absent_agents_actions_are_ignored():

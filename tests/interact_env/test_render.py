@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,8 @@ def test_human_mode_opens_a_window_and_closes_it(monkeypatch):
     assert pygame.display.get_init()
     assert env.render() is None
     env.step(dict.fromkeys(env.agents, 0))
+    twin = copy.deepcopy(env)
+    np.testing.assert_array_equal(twin.state(), env.state())
     env.close()
     assert not pygame.display.get_init()
 

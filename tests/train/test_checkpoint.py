@@ -41,6 +41,8 @@ def test_the_last_two_are_kept_and_nothing_is_left_behind(tmp_path):
         saved(tmp_path, steps)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "step_000000000020", "step_000000000030"]
     assert checkpoint.load(tmp_path).env_steps == 30
+    saved(tmp_path, 5)
+    assert checkpoint.load(tmp_path).env_steps == 5, "what was saved last, whatever its number"
 
 
 def test_a_failed_save_leaves_the_one_before(tmp_path, monkeypatch):
@@ -89,6 +91,10 @@ BROKEN = {
         lambda _, at: edit(at / checkpoint.META, lambda m: m.update(format=9)),
         "is not a checkpoint of format 1",
     ),
+    "no policy's name": (
+        lambda _, at: edit(at / checkpoint.META, lambda m: m["network"].pop("policy")),
+        "lacks parameters.n_agents or network.policy",
+    ),
     "a wrong type": (
         lambda _, at: edit(at / checkpoint.META, lambda m: m.update(env=3)),
         "'env' must be of type str",
@@ -131,6 +137,6 @@ def test_settings_that_no_policy_has_are_refused(tmp_path):
     edit(path / checkpoint.META, lambda m: m["network"].update(n_layers=3))
     with pytest.raises(CheckpointError, match="is of another policy"):
         checkpoint.load(tmp_path).policy()
-    edit(path / checkpoint.META, lambda m: m.update(network={"depth": 3}))
+    edit(path / checkpoint.META, lambda m: m["network"].update(depth=3))
     with pytest.raises(CheckpointError, match="network"):
         checkpoint.load(tmp_path).policy()

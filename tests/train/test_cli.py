@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from train.cli import main
 
@@ -43,7 +44,8 @@ def run(tmp_path_factory):
 
 def test_train_leaves_everything_behind(run):
     names = {p.name for p in run.iterdir()}
-    assert {"config.json", "progress.csv", "latest", "step_000000000512", "learning_curve.png"} <= names
+    assert {"config.json", "progress.csv", "latest", "learning_curve.png"} <= names
+    assert {n for n in names if n.startswith("step_")} == {"step_000000000384", "step_000000000512"}
     assert any(name.startswith("events.out.tfevents") for name in names)
     config = json.loads((run / "config.json").read_text())
     assert config["config"]["env_params"] == ["shape=square", "max_cycles=20"]
@@ -84,7 +86,8 @@ def is_one_line(status, stderr, message):
     assert message in lines[0]
 
 
-def test_bad_input_is_one_line(run, tmp_path, capsys):
+def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     file, new = tmp_path / "file", tmp_path / "new"
     file.write_text("")
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
@@ -101,6 +104,10 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
         (["evaluate", run, "--episodes", "0"], "--episodes must be >= 1"),
         (["evaluate", run, "--baselines", "clever"], "--baselines must be among random, yield"),
         (["evaluate", run, "--env-params", "speed=3"], "has no parameter 'speed'"),
+        (["evaluate", run, "--env-params", "n_labels=3"], "--env-params changes the entity row"),
+        (["evaluate", run, "--env-params", "size=32"], "env_params must not set size"),
+        (["evaluate", run, "--threads", "-3"], "--threads must be >= 0"),
+        (["speed", "--threads", "-3"], "--threads must be >= 0"),
         (["compare", tmp_path], "has no evaluation.json"),
         (["compare"], "give at least one run"),
         (["speed", "--repeats", "0"], "--repeats must be >= 1"),
@@ -114,7 +121,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys):
 def test_a_corrupt_checkpoint_is_one_line(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    weights = next(copy.glob("step_*/policy.safetensors"))
+    weights = copy / (copy / "latest").read_text() / "policy.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     done = interact("evaluate", copy)
     is_one_line(done.returncode, done.stderr, "is damaged")

@@ -24,6 +24,13 @@ def test_bad_counts_are_named(text):
         counts(text)
 
 
+def test_what_has_its_own_option_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="n_agents must name each number once"):
+        counts("2,2")
+    with pytest.raises(ValueError, match="env_params must not set n_agents"):
+        TrainConfig(out=tmp_path, env_params=("n_agents=3",)).env_parameters()
+
+
 @pytest.mark.parametrize("text", ["square", "=square", "a b=1"])
 def test_a_bad_assignment_is_named(text):
     with pytest.raises(ValueError, match="env_params must look like NAME=VALUE"):
@@ -34,6 +41,8 @@ def test_a_bad_assignment_is_named(text):
     ("change", "message"),
     [
         ({"total_steps": 0}, "--total-steps must be >= 1, not 0"),
+        ({"batch_size": 1}, "--batch-size, and --n-worlds times --n-steps, must be >= 2"),
+        ({"n_worlds": 1, "n_steps": 1}, "--batch-size, and --n-worlds times --n-steps, must be >= 2"),
         ({"seed": -1}, r"--seed must be in \[0, 2\*\*32\)"),
         ({"threads": -1}, "--threads must be >= 0"),
         ({"learning_rate": float("nan")}, "--learning-rate must be > 0"),

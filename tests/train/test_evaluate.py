@@ -68,19 +68,17 @@ def test_arenas_keep_the_density_or_the_size():
 
 def test_across_counts_tells_what_does_not_fit():
     actors = {"go_ahead": evaluate.scripted("go_ahead")}
-    seen = []
-    results = evaluate.across_counts(
-        actors, ENV, {"n_agents": 8, "max_cycles": 5}, [2, 32], n_episodes=3, seed=0, report=seen.append
-    )
+    places, seen = evaluate.arenas(ENV, {"n_agents": 8, "max_cycles": 5}), []
+    results = evaluate.across_counts(actors, ENV, places, [2, 32], n_episodes=3, seed=0, report=seen.append)
     assert results == seen
-    places = [(r.arena, r.n_agents, r.size, bool(r.estimates)) for r in results]
-    assert places == [
+    found = [(r.arena, r.n_agents, r.size, bool(r.estimates)) for r in results]
+    assert found == [
         ("constant density", 2, 16, True),
         ("constant density", 32, 32, True),
         ("constant arena", 2, 16, True),
         ("constant arena", 32, 16, False),
     ]
-    assert "holds at most 25" in results[-1].reason
+    assert "at most 25" in results[-1].reason
 
 
 def test_a_learned_policy_acts_for_the_living_at_any_count():
@@ -130,11 +128,27 @@ def test_compare_puts_seeds_together(tmp_path):
     assert f"| sa | yield | 0.150 [{low - 0.7:.3f}, {high - 0.7:.3f}] |" in differences
 
 
+def test_a_single_run_has_no_interval_to_compare_with(tmp_path):
+    for k, reward in enumerate((0.8, 0.9)):
+        write(tmp_path / f"sa-{k}", "sa", (reward, reward))
+    write(tmp_path / "none-0", "none", (0.5, 0.5))
+    table = compare.differences(compare.read(sorted(tmp_path.iterdir())))
+    assert "| sa | yield |" in table
+    assert "| sa | none |" not in table
+
+
 def test_compare_refuses_what_was_not_made_alike(tmp_path):
     write(tmp_path / "a", "sa", (1.0, 1.0))
-    write(tmp_path / "b", "sa", (1.0, 1.0), episodes=3)
-    with pytest.raises(ValueError, match="episodes differs from that of the first run"):
-        compare.read([tmp_path / "a", tmp_path / "b"])
+    for k, (what, value) in enumerate({"episodes": 3, "deterministic": True, "network": {}}.items()):
+        write(tmp_path / f"b{k}", "sa", (1.0, 1.0), **{what: value})
+        with pytest.raises(ValueError, match=rf"b{k}.*: .*{what}"):
+            compare.read([tmp_path / "a", tmp_path / f"b{k}"])
+    write(tmp_path / "d", "sa", (1.0, 1.0))
+    fewer = json.loads((tmp_path / "d" / compare.EVALUATION).read_text())
+    fewer["results"].pop()
+    (tmp_path / "d" / compare.EVALUATION).write_text(json.dumps(fewer))
+    with pytest.raises(ValueError, match="other numbers of agents than in the first run"):
+        compare.read([tmp_path / "a", tmp_path / "d"])
     (tmp_path / "c").mkdir()
     with pytest.raises(ValueError, match=r"run `interact-env evaluate .*` first"):
         compare.read([tmp_path / "c"])

@@ -10,6 +10,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 import interact_env
+from train import training
+from train.buffer import EntityRolloutBuffer
+from train.config import TrainConfig
 from train.gae import advantages
 from train.policy import EntityPolicy, joint_observation
 from train.ppo import EntityPPO
@@ -57,6 +60,25 @@ def test_gae_against_a_hand_calculation():
     )
     found = advantages(rewards, values, next_values, terminated, truncated, gamma, lam)
     torch.testing.assert_close(found, expected)
+
+
+def test_a_rollout_is_finished_with_the_values_that_follow():
+    """One agent in two worlds over three steps: world 0 ends at step 0, world 1 is cut at step 1."""
+    batch = interact_env.make_batch("colliding_agents_v0", 2, seed=0, n_agents=1)
+    buffer = EntityRolloutBuffer(3, batch, torch.device("cpu"))
+    buffer.mask[:] = True
+    buffer.rewards[:] = 1.0
+    buffer.state_values[:] = torch.tensor([[[2.0], [4.0]], [[6.0], [8.0]], [[10.0], [12.0]]])
+    buffer.terminated[0, 0] = True
+    buffer.truncated[1, 1] = True
+    buffer.next_values[1, 1] = 20.0
+    buffer.next_values[0, 0] = math.nan
+    buffer.finish(torch.tensor([[14.0], [16.0]]), gamma=0.5, gae_lambda=1.0)
+    # world 0: 1 - 2; 1 + 5 - 6 + .5 * (1 + 7 - 10); 1 + 7 - 10
+    # world 1: 1 + 4 - 4 + .5 * (1 + 10 - 8); 1 + 10 - 8; 1 + 8 - 12
+    expected = torch.tensor([[-1.0, 2.5], [-1.0, 3.0], [-2.0, -3.0]])
+    torch.testing.assert_close(buffer.advantages[..., 0], expected)
+    torch.testing.assert_close(buffer.state_returns, buffer.advantages + buffer.state_values)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -226,6 +248,61 @@ def test_what_cannot_work_is_refused():
     plain = gymnasium.spaces.Dict(entities=gymnasium.spaces.Box(0, 1, (3, 4)))
     with pytest.raises(ValueError, match="must be an interact_env"):
         EntityPolicy(plain, env.action_space, lambda _: 0.0)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_predict_takes_any_number_of_agents(world):
+    policy = make(world, n_agents=3).policy
+    views, _ = interact_env.make(world, n_agents=16).reset(seed=0)
+    one, _ = policy.predict(views["agent_3"], deterministic=True)
+    stacked = {k: np.stack([view[k] for view in views.values()]) for k in ("entities", "mask")}
+    many, _ = policy.predict(stacked, deterministic=True)
+    np.testing.assert_allclose(many[3], one, rtol=1e-5)
+    assert len(many) == 16
+    with pytest.raises(ValueError, match=r"observation\['entities'\] must be \(..., n, 4\)"):
+        policy.predict({"entities": np.zeros((3, 9), np.float32), "mask": np.ones(3)})
+
+
+def test_a_policy_can_be_saved_the_stable_baselines3_way(tmp_path):
+    model = make()
+    model.policy.save(tmp_path / "policy")
+    again = EntityPolicy.load(tmp_path / "policy")
+    assert all(torch.equal(v, weights(model)[k]) for k, v in again.state_dict().items())
+    model.learn(100)
+    model.save(tmp_path / "model")
+    env = make_sb3_vec_env("colliding_agents_v0", 6, seed=0, n_agents=(2, 5), max_cycles=10)
+    loaded = EntityPPO.load(tmp_path / "model", env=env)
+    assert loaded.batch is env.batch
+    assert all(torch.equal(v, weights(model)[k]) for k, v in weights(loaded).items())
+    loaded.learn(100)
+    with pytest.raises(NotImplementedError, match="make a new EntityPPO"):
+        loaded.set_env(env)
+
+
+def test_the_learning_rate_never_falls_below_zero(tmp_path):
+    seen = []
+
+    class Spy(EntityPPO):
+        def train(self):
+            super().train()
+            seen.append(self.policy.optimizer.param_groups[0]["lr"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "EntityPPO", Spy)
+        small = {"n_worlds": 8, "n_steps": 4, "batch_size": 16, "d_model": 8}
+        assert training.train(TrainConfig(out=tmp_path / "run", total_steps=40, **small))
+    assert len(seen) == 2
+    assert seen[-1] == 0
+    assert seen[0] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_trains_on_a_gpu():
+    env = make_sb3_vec_env("colliding_agents_v0", 6, seed=0, n_agents=(2, 5), max_cycles=10)
+    model = EntityPPO(EntityPolicy, env, n_steps=16, batch_size=48, device="cuda")
+    start = weights(model)
+    model.learn(200)
+    assert any(not torch.equal(v, start[k]) for k, v in weights(model).items())
 
 
 @pytest.mark.slow
