@@ -112,7 +112,9 @@ class EntityPPO(PPO):
         cut = batch.alive & step.truncated[:, None]
         buffer.truncated[t] = torch.from_numpy(cut)
         if cut.any():
-            buffer.next_values[t] = self._values(joint_observation(self.batch, self.device))
+            worlds = torch.from_numpy(cut.any(axis=1)).to(self.device)
+            last = joint_observation(batch, self.device)
+            buffer.next_values[t][worlds] = self._values({name: v[worlds] for name, v in last.items()})
         self.totals.add(mask, step.reward, batch.metrics)
         if batch.over.any():
             self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
