@@ -13,10 +13,10 @@ demo: $(INSTALLED)
 	$(BIN)/interact-env demo --out $(DEMO)
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: lint
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
