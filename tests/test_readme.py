@@ -22,7 +22,7 @@ interact-env() {{
     case "$1" in
         train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
         evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
-        speed) set -- "$@" --repeats 1;;
+        speed) set -- "$@" --repeats 1 --threads 1;;
     esac
     "{sys.executable}" -m train.cli "$@"
 }}
