@@ -323,8 +323,12 @@ def _print_results(results: Sequence[evaluate.Result], metrics: Sequence[str], e
             table.add_section()
         before = (r.arena, r.n_agents)
         cells = [
-            f"{e.mean:.3f} [{e.low:.3f}, {e.high:.3f}]"
-            for e in (r.estimates[k] for k in ("reward", "return", *metrics) if r.estimates)
+            f"{e.mean:.{digits}f} [{e.low:.{digits}f}, {e.high:.{digits}f}]"
+            for e, digits in (
+                (r.estimates[k], 1 if k == "return" else 3)
+                for k in ("reward", "return", *metrics)
+                if r.estimates
+            )
         ]
         table.add_row(r.arena, str(r.n_agents), f"{r.size:g}", r.policy, *(cells or ["does not fit"]))
     console.print(table)
