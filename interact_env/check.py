@@ -75,7 +75,10 @@ def count_range(name: str, value: Any) -> tuple[int, int]:
         number = whole(name, value, 1)
         return number, number
     if len(value) != 2:
-        raise ValueError(f"{name} must be a whole number or a (low, high) pair, not {value!r}")
+        raise ValueError(
+            f"{name} must be a whole number, a (low, high) pair or a list of (count, weight) pairs, "
+            f"not {value!r}"
+        )
     low, high = whole(f"{name}[0]", value[0], 1), whole(f"{name}[1]", value[1], 1)
     if low > high:
         raise ValueError(f"{name} must be a (low, high) pair with low <= high, not {value!r}")

@@ -53,11 +53,12 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         self._slot = {agent: i for i, agent in enumerate(self.possible_agents)}
         make_space = flat_space if flat else entity_space
         # One space per agent, so that seeding one agent's does not move another's.
-        self._observation_space = {a: make_space(columns, n) for a in self.possible_agents}
+        dtype = self._batch.dtype
+        self._observation_space = {a: make_space(columns, n, dtype) for a in self.possible_agents}
         self._action_space = {a: world.action_space(self._batch.params) for a in self.possible_agents}
-        bounds = flat_space(columns, n)
-        shape = (n, len(columns) + 1)
-        self.state_space = spaces.Box(bounds.low.reshape(shape), bounds.high.reshape(shape))
+        bounds = flat_space(columns, n, dtype)
+        low, high = (bound.reshape(n, len(columns) + 1) for bound in (bounds.low, bounds.high))
+        self.state_space = spaces.Box(low, high, dtype=dtype.type)
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """The space of one agent's observations; the same object at every call."""
@@ -104,8 +105,8 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         return observations, rewards, terminations, truncations, infos
 
     def state(self) -> np.ndarray:
-        """All entity rows, with presence as the last column: (n, F + 1) float32."""
-        present = self._batch.alive[0][:, None].astype(np.float32)
+        """All entity rows, with presence as the last column: (n, F + 1)."""
+        present = self._batch.alive[0][:, None].astype(self._batch.dtype)
         return np.hstack([self._batch.rows[0], present])
 
     def render(self) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from types import ModuleType
 from typing import Any
 
@@ -58,13 +59,24 @@ def _make_with(maker: Any, name: str, **parameters: Any) -> Any:
 
 
 def world(name: str) -> World:
-    """The registered world of this name.
+    """The registered world of this name; "my_module:my_world_v0" imports `my_module` first.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: there is none, or no such module; the message lists those there are.
     """
+    module, _, name = name.rpartition(":")
+    if module and name not in _registry:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there, and lacks something itself
+            raise ValueError(f"no module {module!r} to import for the world {name!r}") from None
     if name not in _registry:
-        raise ValueError(f"no world {name!r}; known: {', '.join(sorted(_registry))}")
+        raise ValueError(
+            f"no world {name!r}; known: {', '.join(sorted(_registry))}; "
+            f"one of your own is named with its module, as in my_module:{name or 'my_world_v0'}"
+        )
     return _registry[name]
 
 

@@ -39,7 +39,7 @@ class JointEnv(gymnasium.Env[Any, np.ndarray]):
         self._renderer = Renderer(render_mode)
         world.params(parameters)  # refuses the options of a batch
         self._batch = WorldBatch(world, 1, seed=seed, n_threads=1, **parameters)
-        self.observation_space = entity_space(self._batch.columns, self._batch.n_slots)
+        self.observation_space = entity_space(self._batch.columns, self._batch.n_slots, self._batch.dtype)
         self.action_space = joint_action_space(self._batch.action_space, self._batch.n_slots)
 
     def reset(
@@ -93,7 +93,7 @@ class WorldVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):
         self._batch = WorldBatch(world, num_envs, **parameters)
         n_slots = self._batch.n_slots
         self.num_envs = num_envs
-        self.single_observation_space = entity_space(self._batch.columns, n_slots)
+        self.single_observation_space = entity_space(self._batch.columns, n_slots, self._batch.dtype)
         self.single_action_space = joint_action_space(self._batch.action_space, n_slots)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)

@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 from gymnasium import spaces
+
+from interact_env import check
+from interact_env.population import population
 
 
 class Column(NamedTuple):
@@ -32,15 +36,30 @@ class Column(NamedTuple):
     size: int = 0
 
 
+class Repeat(NamedTuple):
+    """Phases that run several times in a step, as an integrator's substeps do.
+
+    Attributes:
+        times: rule times(params) -> how often.
+        phases: run one after the other, each finished for every agent before the next begins.
+    """
+
+    times: Callable[..., int]
+    phases: tuple[Callable[..., None], ...]
+
+
+# Parameters of every world, beside those of its configure().
+COMMON = {"dtype": "float32"}
+PRECISIONS = ("float32", "float64")
 REQUIRED = {
-    "configure": "configure(**parameters) -> Params, validated",
+    "configure": "configure(n_agents=..., **parameters) -> Params, validated",
     "blank": "blank(params) -> State of zeroed arrays for one world",
     "columns": "columns(params) -> tuple of Column, what an entity row holds",
     "action_space": "action_space(params) -> Discrete or Box of one agent",
     "METRICS": "METRICS, names of the per-agent numbers that score() writes",
-    "PHASES": "PHASES, rules phase(params, state, action, i, after), run one after the other",
+    "PHASES": "PHASES, rules phase(params, state, action, i, after), or Repeat of them, run in turn",
     "spawn": "spawn(params, key, n, i, state), rule that places agent i of n",
-    "score": "score(params, state, after, i, metrics) -> reward, rule",
+    "score": "score(params, state, action, i, after, metrics) -> reward, rule",
     "observe": "observe(params, state, i, row), rule that writes the entity row of agent i",
     "scene": "scene(params, state) -> Scene, plain shapes for the viewer",
 }
@@ -53,8 +72,16 @@ class World:
     Rules are compiled with `interact_env.rule` and concern one agent `i` of one world. `State` is a
     NamedTuple of arrays with a boolean `alive (L,)` among them; `Params` is a NamedTuple of scalars
     with `n_min`, `n_max`, `max_cycles` (0: no limit) and `vision_radius` (inf: sees all) among them.
+    The engine gives every float of both the `dtype` that the user chose, and draws the number of
+    agents: `configure` gets `n_agents` as a number or a (low, high) range.
+
     A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
-    only; `score` alone may clear `after.alive[i]`: that agent has left.
+    only; `score` alone may clear `after.alive[i]`: that agent has left. Optional are
+    `begin(params, key, n, state)`, a rule that runs before the agents are placed;
+    `visible(params, state, i, j) -> bool`, a rule, for worlds of limited sight;
+    `arena_size(params, n)`, the side of the arena of n agents, for worlds with parameters `size`
+    and `density`; and POLICIES, scripted ones by name: rules `policy(params, key, state, i, clock,
+    action)` that write `action[i]`.
     """
 
     name: str
@@ -64,14 +91,15 @@ class World:
     columns: Callable[[Any], tuple[Column, ...]]
     action_space: Callable[[Any], spaces.Space[Any]]
     METRICS: tuple[str, ...]
-    PHASES: tuple[Callable[..., None], ...]
+    PHASES: tuple[Callable[..., None] | Repeat, ...]
     spawn: Callable[..., None]
     score: Callable[..., float]
     observe: Callable[..., None]
     scene: Callable[..., Any]
     begin: Callable[..., None] | None = None
     visible: Callable[..., bool] | None = None
-    POLICIES: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    arena_size: Callable[..., float] | None = None
+    POLICIES: Mapping[str, Callable[..., None]] = dataclasses.field(default_factory=dict)
     summary: str = ""
 
     @classmethod
@@ -84,6 +112,7 @@ class World:
         missing = [text for key, text in REQUIRED.items() if not hasattr(module, key)]
         if missing:
             raise ValueError(f"world {name!r} ({module.__name__}) lacks: " + "; ".join(missing))
+        _check_defaults(name, module.configure)
         names = [f.name for f in dataclasses.fields(cls) if f.name not in ("name", "module", "summary")]
         names = [name for name in names if hasattr(module, name)]
         summary = (inspect.getdoc(module) or "").partition("\n")[0]
@@ -97,11 +126,12 @@ class World:
         return _find, (self.name, self.module)
 
     def parameters(self) -> dict[str, Any]:
-        """Every parameter of `configure` with its default."""
-        return {p.name: p.default for p in inspect.signature(self.configure).parameters.values()}
+        """Every parameter with its default: those of `configure`, and `dtype`."""
+        own = inspect.signature(self.configure).parameters.values()
+        return {p.name: p.default for p in own} | COMMON
 
     def params(self, given: Mapping[str, Any]) -> Any:
-        """Validated Params.
+        """Validated Params, their floats in the precision of `dtype` ("float32" or "float64").
 
         Raises:
             ValueError: an unknown parameter, or a value that is not allowed, by name.
@@ -112,7 +142,31 @@ class World:
             raise ValueError(
                 f"{self.name} has no parameter {', '.join(map(repr, unknown))}; it has: {', '.join(known)}"
             )
-        return self.configure(**given)
+        own = {name: value for name, value in given.items() if name not in COMMON}
+        if "n_agents" in own:
+            low, high = population(own["n_agents"]).range
+            own["n_agents"] = low if low == high else (low, high)
+        params = self.configure(**own)
+        real = precision({**known, **given}["dtype"]).type
+        return type(params)(*(real(v) if isinstance(v, float | np.floating) else v for v in params))
+
+
+def _check_defaults(name: str, configure: Callable[..., Any]) -> None:
+    parameters = inspect.signature(configure).parameters
+    if "n_agents" not in parameters:
+        raise ValueError(f"world {name!r}: configure lacks the parameter n_agents")
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty:
+            raise ValueError(f"world {name!r}: configure needs a default for {parameter.name}")
+
+
+def precision(dtype: Any) -> np.dtype[Any]:
+    """The dtype of a world's floats.
+
+    Raises:
+        ValueError: neither "float32" nor "float64".
+    """
+    return np.dtype(check.one_of("dtype", dtype, PRECISIONS))
 
 
 _worlds: dict[tuple[str, str], World] = {}

@@ -148,6 +148,8 @@ def _meta(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: {name!r} must be of type {kind.__name__}")
     if "n_agents" not in meta["parameters"] or not isinstance(meta["network"].get("policy"), str):
         raise CheckpointError(f"{path}: lacks parameters.n_agents or network.policy")
+    if ":" in meta["env"]:
+        raise CheckpointError(f"{path}: env {meta['env']!r} names a module to import; a file may not")
     # JSON has no tuples; ranges were given as such.
     pairs = meta["parameters"].items()
     meta["parameters"] = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}

@@ -1,4 +1,4 @@
-"""The command line: `interact-env train | evaluate | compare | demo | speed | list`."""
+"""The command line: `interact-env train | evaluate | compare | demo | speed | new-world | list`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ class EvaluateConfig:
     """Scripted policies to compare with; by default random and the first of the world's own."""
     env_params: tuple[str, ...] = ()
     """Parameters of the world to change, as NAME=VALUE."""
+    env: str = ""
+    """The run's world, if it is one of your own, as my_module:my_world_v0: no module is imported because a
+    run says so."""
     threads: int = 0
     """CPU threads; 0: as many as torch takes by itself."""
 
@@ -87,6 +90,16 @@ class SpeedConfig:
 
 
 @dataclasses.dataclass
+class NewWorldConfig:
+    """Write a world of your own: NAME.py, which runs at once, and its test."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the world, such as my_world."""
+    folder: Path = Path()
+    """Folder to write to; by default this one."""
+
+
+@dataclasses.dataclass
 class ListConfig:
     """List the worlds and the policies that are known by name."""
 
@@ -97,6 +110,7 @@ Command = (
     | Annotated[CompareConfig, tyro.conf.subcommand("compare")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[SpeedConfig, tyro.conf.subcommand("speed")]
+    | Annotated[NewWorldConfig, tyro.conf.subcommand("new-world")]
     | Annotated[ListConfig, tyro.conf.subcommand("list")]
 )
 
@@ -116,8 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         CompareConfig: run_compare,
         DemoConfig: run_demo,
         SpeedConfig: run_speed,
+        NewWorldConfig: run_new_world,
         ListConfig: run_list,
     }
+    sys.path.append(os.getcwd())  # where my_module of --env my_module:my_world_v0 may lie; shadows nothing
     try:
         return actions[type(command)](command)
     except BrokenPipeError:  # as in `interact-env compare ... | head`
@@ -155,6 +171,8 @@ def run_evaluate(config: EvaluateConfig) -> int:
     n_agents = counts(config.n_agents)
     training.threads(config.threads)
     saved = checkpoint.load(config.run)
+    if config.env and interact_env.world(config.env).name != saved.env:
+        raise ValueError(f"--env {config.env} is not the world of the run: {saved.env}")
     world = interact_env.world(saved.env)
     scripted = ("random", *world.POLICIES)
     baselines = scripted[:2] if config.baselines is None else config.baselines
@@ -265,6 +283,20 @@ def run_speed(config: SpeedConfig) -> int:
     return 0
 
 
+def run_new_world(config: NewWorldConfig) -> int:
+    """`interact-env new-world`."""
+    from train import new_world
+
+    world, test = new_world.write(config.name, config.folder)
+    console.print(f"wrote {world} and {test}", highlight=False)
+    console.print(f"try: pytest {test}", highlight=False)
+    console.print(
+        f"     interact-env train --env {config.name}:{config.name}_v0 --out runs/{config.name}",
+        highlight=False,
+    )
+    return 0
+
+
 def run_list(_: ListConfig) -> int:
     """`interact-env list`."""
     import interact_env
@@ -291,10 +323,10 @@ def _bar(what: str) -> Iterator[Callable[[float, float, str], None]]:
 
         def advance(done: float, total: float, text: str) -> None:
             nonlocal tenth
-            progress.update(task, completed=done / total, description=text)
+            progress.update(task, completed=min(1.0, done / total), description=text)
             if not console.is_terminal and int(10 * done / total) > tenth:
                 tenth = int(10 * done / total)
-                console.print(f"{what} {done / total:.0%}  {text}", highlight=False)
+                console.print(f"{what} {min(1.0, done / total):.0%}  {text}", highlight=False)
 
         yield advance
 

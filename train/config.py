@@ -6,7 +6,9 @@ import ast
 import dataclasses
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 import interact_env
 
@@ -18,11 +20,12 @@ class TrainConfig:
     out: Path
     """Directory of the run; made here, must not hold a run yet."""
     env: str = "colliding_agents_v0"
-    """World to train in, see `interact-env list`."""
+    """World to train in, see `interact-env list`; one of your own as my_module:my_world_v0."""
     policy: str = "sa"
     """Interaction of the policy, see `interact-env list`."""
-    n_agents: str = "8"
-    """Number of agents, or a range LOW-HIGH drawn anew for every episode."""
+    n_agents: Annotated[str, tyro.conf.arg(aliases=("--population",))] = "8"
+    """Number of agents, drawn anew for every episode if it is a range LOW-HIGH (2-16), or counts with
+    weights (4:1,8:2,16:1)."""
     env_params: tuple[str, ...] = ()
     """Other parameters of the world as NAME=VALUE, such as shape=square radius=1."""
     seed: int = 0
@@ -99,16 +102,22 @@ class TrainConfig:
         interact_env.world(self.env).params(self.env_parameters())
 
 
-def count(text: str) -> int | tuple[int, int]:
-    """A number of agents: "8", or a range "2-8".
+def count(text: str) -> int | tuple[int, int] | list[tuple[int, float]]:
+    """A number of agents: "8", a range "2-8", or counts with weights "4:1,8:2".
 
     Raises:
         ValueError: anything else.
     """
-    low, dash, high = text.partition("-")
-    if low.isdigit() and (high.isdigit() if dash else True):
+    try:
+        if ":" in text:
+            pairs = [part.split(":") for part in text.split(",")]
+            return [(int(number), float(weight)) for number, weight in pairs]
+        low, dash, high = text.partition("-")
         return (int(low), int(high)) if dash else int(low)
-    raise ValueError(f"n_agents must be a number or a range LOW-HIGH, not {text!r}")
+    except ValueError:
+        raise ValueError(
+            f"n_agents must be a number, a range LOW-HIGH or COUNT:WEIGHT with commas between, not {text!r}"
+        ) from None
 
 
 def counts(text: str) -> list[int]:

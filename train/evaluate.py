@@ -14,7 +14,7 @@ import torch
 import interact_env
 from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
-from train.policy import EntityPolicy, joint_observation
+from train.policy import EntityPolicy, bounded, joint_observation
 
 # Pairs of agents (B * L * L) that are held at once: about 100 MB of attention scores.
 _PAIRS = 2**20
@@ -53,7 +53,7 @@ def learned(policy: EntityPolicy, *, deterministic: bool = False) -> Act:
         with torch.no_grad():
             distribution = policy.get_distribution(joint_observation(batch, policy.device))
             chosen = distribution.get_actions(deterministic)
-        actions[batch.alive] = chosen.cpu().numpy()
+        actions[batch.alive] = bounded(chosen, batch.action_space)
         return actions
 
     return act
@@ -128,25 +128,28 @@ def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
 def arenas(env: str, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The world at another number of agents: with the density, or in the arena, of training.
 
-    Worlds without the parameters `size` and `density` are taken as they are.
+    Worlds without an `arena_size` are taken as they are.
     """
-    if not {"size", "density"} <= interact_env.world(env).parameters().keys():
+    world = interact_env.world(env)
+    if world.arena_size is None:
         return {"as trained": dict(parameters)}
     # A range of counts may mean a range of sizes: the arena of training is that of the most agents.
-    n = int(interact_env.world(env).params(parameters).n_max)
-    side = _side(env, {**parameters, "n_agents": n})
-    density = parameters.get("density") if parameters.get("size") is None else n / side**2
+    params = world.params(parameters)
+    side = world.arena_size(params, params.n_max)
+    density = parameters.get("density")
+    if parameters.get("size") is not None:
+        density = params.n_max / side ** getattr(params, "dims", 2)
     return {
         "constant density": {**parameters, "size": None, "density": density},
         "constant arena": {**parameters, "density": None, "size": side},
     }
 
 
-def _side(env: str, parameters: dict[str, Any]) -> Any:
-    """Width of the arena, in the world's own unit."""
-    batch = interact_env.make_batch(env, 1, seed=0, **parameters)
-    batch.reset()
-    return batch.scene().width
+def _side(env: str, parameters: dict[str, Any]) -> float:
+    """Side of the arena, in the world's own unit; 0 where it has none."""
+    world = interact_env.world(env)
+    params = world.params(parameters)
+    return 0.0 if world.arena_size is None else float(world.arena_size(params, params.n_max))
 
 
 def across_counts(
@@ -180,7 +183,7 @@ def _at(
 ) -> Result:
     n = parameters["n_agents"]
     try:
-        side = float(_side(env, parameters))
+        side = _side(env, parameters)
     except DoesNotFit as error:
         return Result(name, arena, n, float(parameters.get("size") or 0), {}, str(error))
     values = episodes(act, env, parameters, n_episodes, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution, make_proba_distribution
@@ -19,9 +20,10 @@ Observation = dict[str, Tensor]
 
 
 def joint_observation(batch: WorldBatch, device: torch.device | str) -> Observation:
-    """All agents of all worlds as one observation; on the CPU it shares the batch's memory."""
+    """All agents of all worlds as one observation, float32; on the CPU it may share the batch's memory."""
     mask = torch.from_numpy(batch.alive).to(device)
-    observation = {"entities": torch.from_numpy(batch.rows).to(device), "mask": mask, "own": mask}
+    rows = torch.from_numpy(batch.rows).to(device, torch.float32)
+    observation = {"entities": rows, "mask": mask, "own": mask}
     visible = batch.visible()
     if visible is not None:
         observation["visible"] = torch.from_numpy(visible).to(device)
@@ -126,13 +128,19 @@ class EntityPolicy(BasePolicy):
         return self.distribution.proba_distribution(logits), values
 
     def _network(self, obs: Observation) -> tuple[Tensor, Tensor]:
-        logits, values = self.network(obs["entities"], obs["mask"].bool(), obs.get("visible"))
+        logits, values = self.network(obs["entities"].float(), obs["mask"].bool(), obs.get("visible"))
         return logits, values
 
     @staticmethod
     def _select(obs: Observation, values: Tensor) -> Tensor:
         own = obs.get("own")
         return values[:, 0] if own is None else values[own]
+
+
+def bounded(actions: Tensor, space: spaces.Space[Any]) -> np.ndarray:
+    """Actions for the env: a Gaussian's samples clipped to their Box, which the loss does not see."""
+    given = actions.cpu().numpy()
+    return np.clip(given, space.low, space.high) if isinstance(space, spaces.Box) else given
 
 
 def n_outputs(action_space: spaces.Space[Any]) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interact_env.engine import WorldBatch
 from train.buffer import EntityRolloutBuffer
-from train.policy import EntityPolicy, Observation, joint_observation
+from train.policy import EntityPolicy, Observation, bounded, joint_observation
 from train.vec_env import AgentVecEnv
 
 
@@ -106,7 +106,7 @@ class EntityPPO(PPO):
         ):
             slots[t][own] = living.to(slots.dtype)
         mask = batch.alive.copy()
-        step = batch.step(self._bounded(buffer.actions[t]))
+        step = batch.step(bounded(buffer.actions[t], self.action_space))
         buffer.rewards[t] = torch.from_numpy(step.reward)
         buffer.terminated[t] = torch.from_numpy(step.terminated)
         cut = batch.alive & step.truncated[:, None]
@@ -119,13 +119,6 @@ class EntityPPO(PPO):
         if batch.over.any():
             self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
             batch.reset(batch.over.copy())
-
-    def _bounded(self, actions: Tensor) -> np.ndarray:
-        given = actions.cpu().numpy()
-        if given.dtype.kind == "i":
-            return given
-        # As stable-baselines3: samples of a Gaussian are clipped for the env, not for the loss.
-        return np.clip(given, self.action_space.low, self.action_space.high)  # type: ignore[attr-defined]
 
     def _values(self, obs: Observation) -> Tensor:
         with torch.no_grad():

@@ -19,6 +19,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
+import interact_env
 from interact_env.engine.batch import max_threads
 from train import checkpoint
 from train.config import TrainConfig
@@ -84,7 +85,11 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
     )
     _claim(config)
     model.set_logger(configure(str(config.out), ["csv", "tensorboard"]))
-    about = {"env": config.env, "parameters": parameters, "network": config.network()}
+    about = {
+        "env": interact_env.world(config.env).name,
+        "parameters": parameters,
+        "network": config.network(),
+    }
 
     def save() -> None:
         assert isinstance(model.policy, EntityPolicy)

@@ -28,7 +28,7 @@ class AgentVecEnv(VecEnv):
         self._shape = (batch.n_worlds, batch.n_slots)
         self._actions = batch.blank_actions()
         self.render_mode = None
-        observation_space = entity_space(batch.columns, batch.n_slots)
+        observation_space = entity_space(batch.columns, batch.n_slots, batch.dtype)
         super().__init__(batch.n_worlds * batch.n_slots, observation_space, batch.action_space)
 
     def reset(self) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ class AgentVecEnv(VecEnv):
         # An absent slot's stay ends with its world's episode.
         dones = np.where(acted, step.terminated | over[:, None], over[:, None]).ravel()
         truncated = (self.batch.alive & step.truncated[:, None]).ravel()
-        rewards = step.reward.ravel().copy()
+        rewards = step.reward.ravel().astype(np.float32)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if dones.any():
             last = self._observe()

@@ -11,7 +11,8 @@ from gymnasium import spaces
 
 from interact_env import check
 from interact_env.engine import cpu
-from interact_env.world import World
+from interact_env.population import population
+from interact_env.world import World, precision
 
 # Pairs of agents (B * L * L) above which waking the threads pays.
 _PARALLEL_PAIRS = 32_768
@@ -20,7 +21,7 @@ _PARALLEL_PAIRS = 32_768
 class Step(NamedTuple):
     """What a step returns; the arrays are the batch's own and change at the next step."""
 
-    reward: np.ndarray  # (B, L) float32
+    reward: np.ndarray  # (B, L) of the batch's dtype
     terminated: np.ndarray  # (B, L) bool: left in this step
     truncated: np.ndarray  # (B,) bool: the time limit was reached
 
@@ -32,9 +33,10 @@ class WorldBatch:
     same episodes whatever the batch size and the thread count.
 
     Attributes:
-        rows: (B, L, F) float32, the entity rows; zero where no agent is. Overwritten by every step.
+        dtype: precision of the world, its rows, rewards and metrics: float32 or float64.
+        rows: (B, L, F), the entity rows; zero where no agent is. Overwritten by every step.
         alive: (B, L) bool, which rows are agents that are there.
-        metrics: (B, L, M) float32, per agent, of the last step.
+        metrics: (B, L, M), per agent, of the last step.
         over: (B,) bool, worlds that must be reset before the next step.
         episode, n_agents, steps: (B,) int64, number of the episode, agents at its start, steps since.
     """
@@ -57,7 +59,8 @@ class WorldBatch:
             seed: in [0, 2**64); None draws one from the operating system.
             n_threads: None: one for a small batch, else as many as numba has.
             first_world: number of world 0, so that two batches can play different worlds.
-            parameters: of the world, see its `configure`.
+            parameters: of the world, see its `configure`; `n_agents` may be a list of (count, weight)
+                pairs too, and `dtype` is "float32" or "float64".
 
         Raises:
             ValueError: a value is not allowed, by name.
@@ -65,6 +68,9 @@ class WorldBatch:
         self.world = world
         self.params = world.params(parameters)
         self.parameters = {**world.parameters(), **parameters}
+        self.dtype = precision(self.parameters["dtype"])
+        drawn = population(self.parameters["n_agents"])
+        self._population = cpu.Counts(np.array(drawn.counts, np.int64), drawn.thresholds())
         self.n_worlds = check.whole("n_worlds", n_worlds, 1)
         self.n_slots = int(self.params.n_max)
         self.columns = world.columns(self.params)
@@ -100,7 +106,16 @@ class WorldBatch:
             raise ValueError(
                 f"mask must be bool of shape ({self.n_worlds},), not {mask.dtype} of {mask.shape}"
             )
-        self._run(self._kernels.reset, self.params, self._seed, mask, self._state, self._clock, self._out)
+        self._run(
+            self._kernels.reset,
+            self.params,
+            self._seed,
+            self._population,
+            mask,
+            self._state,
+            self._clock,
+            self._out,
+        )
         self.over[mask] = False
 
     def step(self, actions: Any) -> Step:
@@ -143,9 +158,9 @@ class WorldBatch:
         return out
 
     def views(self, world: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Every agent's own set: entities (L, L, F) float32, own row first, and mask (L, L) int8."""
+        """Every agent's own set: entities (L, L, F), own row first, and mask (L, L) int8."""
         world = check.whole("world", world, 0, self.n_worlds - 1)
-        entities = np.zeros((self.n_slots, self.n_slots, len(self.columns)), np.float32)
+        entities = np.zeros((self.n_slots, self.n_slots, len(self.columns)), self.dtype)
         mask = np.zeros((self.n_slots, self.n_slots), np.int8)
         self._kernels.views(self.params, self._state, self.rows, world, entities, mask)
         return entities, mask
@@ -204,17 +219,17 @@ class WorldBatch:
 
     @property
     def rows(self) -> np.ndarray:
-        """(B, L, F) float32, the entity rows."""
+        """(B, L, F), the entity rows."""
         return self._out.rows
 
     @property
     def reward(self) -> np.ndarray:
-        """(B, L) float32, of the last step."""
+        """(B, L), of the last step."""
         return self._out.reward
 
     @property
     def metrics(self) -> np.ndarray:
-        """(B, L, M) float32, of the last step."""
+        """(B, L, M), of the last step."""
         return self._out.metrics
 
     @property
@@ -267,16 +282,19 @@ class WorldBatch:
 
     def _blank(self) -> Any:
         one = self.world.blank(self.params)
-        return type(one)(*(np.zeros((self.n_worlds, *f.shape), f.dtype) for f in one))
+        dtypes = (self.dtype if f.dtype.kind == "f" else f.dtype for f in one)
+        return type(one)(
+            *(np.zeros((self.n_worlds, *f.shape), dtype) for f, dtype in zip(one, dtypes, strict=True))
+        )
 
     def _blank_result(self) -> cpu.Result:
         shape = (self.n_worlds, self.n_slots)
         return cpu.Result(
-            rows=np.zeros((*shape, len(self.columns)), np.float32),
-            reward=np.zeros(shape, np.float32),
+            rows=np.zeros((*shape, len(self.columns)), self.dtype),
+            reward=np.zeros(shape, self.dtype),
             terminated=np.zeros(shape, np.bool_),
             truncated=np.zeros(self.n_worlds, np.bool_),
-            metrics=np.zeros((*shape, len(self.world.METRICS)), np.float32),
+            metrics=np.zeros((*shape, len(self.world.METRICS)), self.dtype),
         )
 
     def _set_seed(self, seed: int | None) -> None:

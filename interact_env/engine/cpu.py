@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from interact_env.engine.random import WORLD, Key, below, bits
+from interact_env.engine.cache import keep_on_disk
+from interact_env.engine.random import WORLD, Key, bits
 from interact_env.engine.rule import JIT, rule
-from interact_env.world import World
+from interact_env.world import Repeat, World
 
 # Purposes of the engine's own draws; worlds count theirs from 0.
 COUNT = 0x7FFFFFFF
@@ -29,11 +30,18 @@ class Clock(NamedTuple):
 class Result(NamedTuple):
     """What a step or reset wrote."""
 
-    rows: np.ndarray  # (B, L, F) float32, zero where no agent is
-    reward: np.ndarray  # (B, L) float32
+    rows: np.ndarray  # (B, L, F) of the world's dtype, zero where no agent is
+    reward: np.ndarray  # (B, L) of the world's dtype
     terminated: np.ndarray  # (B, L) bool, left in this step
     truncated: np.ndarray  # (B,) bool
-    metrics: np.ndarray  # (B, L, M) float32
+    metrics: np.ndarray  # (B, L, M) of the world's dtype
+
+
+class Counts(NamedTuple):
+    """From which numbers of agents an episode's is drawn, see `Population`."""
+
+    counts: np.ndarray  # (K,) int64
+    thresholds: np.ndarray  # (K - 1,) uint64
 
 
 class Loop(NamedTuple):
@@ -54,7 +62,9 @@ class Kernels(NamedTuple):
 
 def loop(function: Callable[..., None]) -> Loop:
     """Compile a function that loops with `numba.prange`, for one thread and for many."""
-    return Loop(rule(function), numba.njit(parallel=True, **JIT)(function))
+    loops = Loop(rule(function), numba.njit(parallel=True, **JIT)(function))
+    keep_on_disk(loops.parallel, "parallel", str(JIT))
+    return loops
 
 
 @functools.cache
@@ -121,17 +131,8 @@ def _sees(world: World) -> Callable[..., bool]:
     return sees
 
 
-def _phases(world: World) -> Callable[..., None]:
+def _in_turn(phases: tuple[Callable[..., None] | Repeat, ...]) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
-
-    def sweep(phase: Callable[..., None]) -> Callable[..., None]:
-        @rule
-        def run(params, state, actions, after):
-            for i in range(state.alive.size):
-                if state.alive[i]:
-                    phase(params, state, actions, i, after)
-
-        return run
 
     def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
         @rule
@@ -141,13 +142,34 @@ def _phases(world: World) -> Callable[..., None]:
 
         return both
 
-    return functools.reduce(then, map(sweep, world.PHASES))
+    return functools.reduce(then, map(_sweep, phases))
+
+
+def _sweep(phase: Callable[..., None] | Repeat) -> Callable[..., None]:
+    """One phase for every agent, or several phases as often as their Repeat says."""
+    if isinstance(phase, Repeat):
+        times, once = phase.times, _in_turn(phase.phases)
+
+        @rule
+        def again(params, state, actions, after):
+            for _ in range(times(params)):
+                once(params, state, actions, after)
+
+        return again
+
+    @rule
+    def sweep(params, state, actions, after):
+        for i in range(state.alive.size):
+            if state.alive[i]:
+                phase(params, state, actions, i, after)
+
+    return sweep
 
 
 def _step(
     world: World, view: Callable[..., Any], copy: Callable[..., None], show: Callable[..., None]
 ) -> Loop:
-    phases, score = _phases(world), world.score
+    phases, score = _in_turn(world.PHASES), world.score
 
     @rule
     def step_world(params, batch, batch_after, actions, clock, out, b):
@@ -156,7 +178,7 @@ def _step(
         phases(params, state, actions[b], after)
         for i in range(state.alive.size):
             if state.alive[i]:
-                out.reward[b, i] = score(params, state, after, i, out.metrics[b, i])
+                out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
                 out.terminated[b, i] = not after.alive[i]
             else:
                 out.reward[b, i] = 0
@@ -179,12 +201,11 @@ def _reset(
     begin, spawn = world.begin or rule(lambda params, key, n, state: None), world.spawn
 
     @rule
-    def reset_world(params, seed, batch, clock, out, b):
+    def reset_world(params, seed, population, batch, clock, out, b):
         clock.episode[b] += 1
         clock.steps[b] = 0
         key = key_of(seed, clock, b)
-        draw = bits(key, WORLD, COUNT)[0]
-        n = params.n_min + below(draw, params.n_max - params.n_min + 1)
+        n = draw_count(population, bits(key, WORLD, COUNT)[0])
         clock.n_agents[b] = n
         state = view(batch, b)
         clear(state)
@@ -198,10 +219,10 @@ def _reset(
         out.metrics[b] = 0
         show(params, state, out.rows[b])
 
-    def reset(params, seed, mask, batch, clock, out):
+    def reset(params, seed, population, mask, batch, clock, out):
         for b in numba.prange(mask.size):
             if mask[b]:
-                reset_world(params, seed, batch, clock, out, b)
+                reset_world(params, seed, population, batch, clock, out, b)
 
     return loop(reset)
 
@@ -248,7 +269,7 @@ def scripted(world: World, name: str) -> Loop:
             state, key = view(batch, b), key_of(seed, clock, b)
             for i in range(state.alive.size):
                 if state.alive[i]:
-                    out[b, i] = policy(params, key, state, i, clock.steps[b])
+                    policy(params, key, state, i, clock.steps[b], out[b])
 
     return loop(act)
 
@@ -257,6 +278,19 @@ def scripted(world: World, name: str) -> Loop:
 def key_of(seed, clock, b):
     """The key of the running episode; `seed` is (low word, high word, number of the first world)."""
     return Key(seed[0], seed[1], seed[2] + np.uint64(b), np.uint64(clock.episode[b]))
+
+
+@rule
+def draw_count(population, word):
+    """The number of agents that a random word of 32 bits stands for: a binary search."""
+    low, high = 0, population.thresholds.size
+    while low < high:
+        middle = (low + high) // 2
+        if population.thresholds[middle] <= word:
+            low = middle + 1
+        else:
+            high = middle
+    return population.counts[low]
 
 
 @rule

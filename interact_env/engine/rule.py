@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from interact_env.engine.cache import keep_on_disk
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # error_model="numpy": a division by zero gives inf, as in numpy, instead of an exception inside a
@@ -15,6 +17,10 @@ JIT: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 
 def rule(function: F) -> F:
-    """Compile a world's rule; under `NUMBA_DISABLE_JIT=1` it stays plain Python, for a debugger."""
+    """Compile a world's rule, and keep it on disk for the next process.
+
+    Under `NUMBA_DISABLE_JIT=1` it stays plain Python, for a debugger.
+    """
     compiled: F = numba.njit(**JIT)(function)
+    keep_on_disk(compiled, str(JIT))
     return compiled

@@ -22,6 +22,15 @@ class Arrow(NamedTuple):
     dy: float
 
 
+class Line(NamedTuple):
+    """A thin line from (x1, y1) to (x2, y2)."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
 class Scene(NamedTuple):
     """Shapes in the rectangle [0, width) x [0, height); `wrap` tells which axes (x, y) are periodic."""
 
@@ -30,3 +39,4 @@ class Scene(NamedTuple):
     wrap: tuple[bool, bool]
     circles: tuple[Circle, ...] = ()
     arrows: tuple[Arrow, ...] = ()
+    lines: tuple[Line, ...] = ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interact_env.render.scene import Arrow, Circle, Scene
+from interact_env.render.scene import Arrow, Circle, Line, Scene
 
 if TYPE_CHECKING:
     import pygame
@@ -96,6 +96,8 @@ def draw(scene: Scene, size: int = 600) -> np.ndarray:
     canvas = pygame.Surface(shape)
     canvas.fill(BACKGROUND)
     _draw_grid(canvas, scene, scale)
+    for line, (dx, dy) in itertools.product(scene.lines, _images(scene)):
+        _draw_line(canvas, line, dx, dy, scale)
     for circle, (dx, dy) in itertools.product(scene.circles, _images(scene)):
         _draw_circle(canvas, circle, dx, dy, scale)
     for arrow, (dx, dy) in itertools.product(scene.arrows, _images(scene)):
@@ -138,6 +140,15 @@ def _draw_walls(canvas: pygame.Surface, scene: Scene) -> None:
     if not scene.wrap[1]:
         pygame.draw.line(canvas, EDGE, (0, 0), (width, 0), 12)
         pygame.draw.line(canvas, EDGE, (0, height), (width, height), 12)
+
+
+def _draw_line(canvas: pygame.Surface, line: Line, dx: float, dy: float, scale: float) -> None:
+    import pygame
+
+    start = _pixel(canvas, line.x1 + dx, line.y1 + dy, scale)
+    end = _pixel(canvas, line.x2 + dx, line.y2 + dy, scale)
+    pygame.draw.line(canvas, EDGE, start, end, 2)
+    pygame.draw.circle(canvas, EDGE, end, 4)
 
 
 def _draw_circle(canvas: pygame.Surface, circle: Circle, dx: float, dy: float, scale: float) -> None:

@@ -13,6 +13,7 @@ Metrics, per agent and step: progress (cells moved along the heading, -1 against
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ METRICS = ("progress", "collisions")
 # Displacement of each action in cells; heading h is the action h + 1.
 _DX = (0, 1, 0, -1, 0)
 _DY = (0, 0, 1, 0, -1)
-_ALL, _SAME, _DIFFERENT = 0, 1, 2
+_ALL, _SAME, _DIFFERENT, _MATRIX = range(4)
 _COLLIDES = {"all": _ALL, "same": _SAME, "different": _DIFFERENT}
 # Purposes of the random draws.
 _SLOT, _SHIFT, _AGENT = range(3)
@@ -38,22 +39,23 @@ _DENSITY = 1 / 32  # agents per cell: 8 agents in 16 x 16
 
 
 class Params(NamedTuple):
-    """Scalars that the rules read; lengths in cells."""
+    """What the rules read; lengths in cells."""
 
     n_min: int
     n_max: int
     max_cycles: int
-    vision_radius: np.float32  # inf: sees all
+    vision_radius: float  # inf: sees all
     radius: int
     size: int  # 0: follows from cells_per_agent in every episode
-    cells_per_agent: np.float32
+    cells_per_agent: float
     period: int
     cylinder: bool
     square: bool
     four_headings: bool
     n_labels: int
     collides: int
-    collision_cost: np.float32
+    matrix: np.ndarray  # (K, K) bool, with collides = _MATRIX: label a collides with label b
+    collision_cost: float
     remove_on_collision: bool
 
 
@@ -77,7 +79,7 @@ def configure(
     topology: str = "torus",
     headings: str = "four",
     n_labels: int = 1,
-    collides: str = "all",
+    collides: str | Sequence[Sequence[bool]] = "all",
     collision_cost: float = 1.0,
     remove_on_collision: bool = False,
     vision_radius: float | str | None = "auto",
@@ -96,7 +98,9 @@ def configure(
         topology: "torus", or "cylinder": wraps vertically, walls left and right.
         headings: "four" (drawn per agent) or "right" (all, as in the paper).
         n_labels: labels are drawn from range(n_labels).
-        collides: which pairs can collide, by label: "all", "same" or "different".
+        collides: which pairs can collide, by label: "all", "same", "different", or a matrix of n_labels rows
+            of n_labels flags (or 0 and 1): row a, column b tells whether an agent of label a pays for (and
+            leaves after) meeting one of label b. It need not be symmetric: hunters and prey.
         collision_cost: reward lost per partner in collision.
         remove_on_collision: colliding agents leave.
         vision_radius: an agent sees the others within this distance, cells; None: all of them;
@@ -119,6 +123,8 @@ def configure(
                 f"size must be a multiple of period={period}, not {size}; "
                 f"for an arena of {size} cells pass period={size} too"
             )
+    n_labels = check.whole("n_labels", n_labels, 1, 2**15)
+    rule_of_labels, matrix = _collides(collides, n_labels)
     density = check.real("density", _DENSITY if density is None else density, 0, 1, above=True)
     params = Params(
         n_min=n_min,
@@ -127,29 +133,47 @@ def configure(
         vision_radius=_vision(vision_radius, radius, period),
         radius=radius,
         size=size or 0,
-        cells_per_agent=np.float32(1 / density),
+        cells_per_agent=1 / density,
         period=period,
         cylinder=check.one_of("topology", topology, ("torus", "cylinder")) == "cylinder",
         square=check.one_of("shape", shape, ("disc", "square")) == "square",
         four_headings=check.one_of("headings", headings, ("four", "right")) == "four",
-        n_labels=check.whole("n_labels", n_labels, 1, 2**15),
-        collides=_COLLIDES[check.one_of("collides", collides, tuple(_COLLIDES))],
-        collision_cost=np.float32(check.real("collision_cost", collision_cost, 0, 1e6)),
+        n_labels=n_labels,
+        collides=rule_of_labels,
+        matrix=matrix,
+        collision_cost=check.real("collision_cost", collision_cost, 0, 1e6),
         remove_on_collision=check.flag("remove_on_collision", remove_on_collision),
     )
     _check_fit(params)
     return params
 
 
-def _vision(vision_radius: float | str | None, radius: int, period: int) -> np.float32:
+def _collides(given: str | Sequence[Sequence[bool]], n_labels: int) -> tuple[int, np.ndarray]:
+    """The rule of labels, and its matrix where it is one."""
+    if isinstance(given, str):
+        return _COLLIDES[check.one_of("collides", given, tuple(_COLLIDES))], np.ones((1, 1), np.bool_)
+    try:
+        matrix = np.array(given)
+    except ValueError:  # rows of unequal length
+        matrix = np.empty(0)
+    if matrix.shape != (n_labels, n_labels) or not np.isin(matrix, (0, 1)).all():
+        allowed = ", ".join(map(repr, _COLLIDES))
+        raise ValueError(
+            f"collides must be one of {allowed} or a matrix of {n_labels} x {n_labels} (n_labels) flags, "
+            f"not {given!r}"
+        )
+    return _MATRIX, matrix.astype(np.bool_)
+
+
+def _vision(vision_radius: float | str | None, radius: int, period: int) -> float:
     if vision_radius is None:
-        return np.float32(math.inf)
+        return math.inf
     if vision_radius == "auto":
-        return np.float32(min(2 * radius + 3, period / 2))
+        return min(2 * radius + 3.0, period / 2)
     if isinstance(vision_radius, str):
         raise ValueError(f"vision_radius must be a number, None or 'auto', not {vision_radius!r}")
     # Beyond half the longest wavelength a displacement and its mirror image look the same.
-    return np.float32(check.real("vision_radius", vision_radius, 0, period / 2))
+    return check.real("vision_radius", vision_radius, 0, period / 2)
 
 
 def _check_fit(params: Params) -> None:
@@ -249,7 +273,7 @@ PHASES = (move,)
 
 
 @rule
-def score(params, state, after, i, metrics):
+def score(params, state, action, i, after, metrics):
     """Reward of agent i: cells of progress, minus the cost of each partner in collision."""
     collisions = 0
     for j in range(state.alive.size):
@@ -321,23 +345,25 @@ def _within(params, dx, dy, reach):
 def _can_collide(params, state, i, j):
     if params.collides == _ALL:
         return True
+    if params.collides == _MATRIX:
+        return params.matrix[state.label[i], state.label[j]]
     return (state.label[i] == state.label[j]) == (params.collides == _SAME)
 
 
 @rule
-def move_right(params, key, state, i, clock):
+def move_right(params, key, state, i, clock, action):
     """The paper's policy: always right."""
-    return 1
+    action[i] = 1
 
 
 @rule
-def go_ahead(params, key, state, i, clock):
+def go_ahead(params, key, state, i, clock, action):
     """Always along the heading."""
-    return state.heading[i] + 1
+    action[i] = state.heading[i] + 1
 
 
 @rule
-def give_way(params, key, state, i, clock):
+def give_way(params, key, state, i, clock, action):
     """The action of most reward if every agent in sight went ahead; at equal value it waits."""
     ahead = state.heading[i] + 1
     best, best_value = 0, np.float32(-np.inf)
@@ -356,7 +382,7 @@ def give_way(params, key, state, i, clock):
         value = np.float32(along) - params.collision_cost * np.float32(met)
         if value > best_value:
             best, best_value = option, value
-    return best
+    action[i] = best
 
 
 POLICIES = {"yield": give_way, "go_ahead": go_ahead, "move_right": move_right}

@@ -78,7 +78,7 @@ PHASES = (drift, kick)
 
 
 @rule
-def score(params, state, after, i, metrics):
+def score(params, state, action, i, after, metrics):
     x, y = after.position[i, 0], after.position[i, 1]
     vx, vy = after.velocity[i, 0], after.velocity[i, 1]
     if max(abs(x), abs(y)) > params.limit:

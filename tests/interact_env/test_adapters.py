@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import itertools
 import os
 import pickle
 import subprocess
@@ -19,19 +18,15 @@ from envs import parallel, sample
 from gymnasium.utils.env_checker import check_env
 from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, parallel_seed_test, seed_test
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from worlds import CASES, IDS, MAIN, MAIN_IDS
 
 import interact_env
-from interact_env import colliding_agents_v0
+from interact_env import colliding_agents_v0, n_body_v0
 
-GRID = [
-    dict(zip(("n_agents", "topology", "shape", "remove_on_collision", "flat"), values, strict=True))
-    for values in itertools.product(
-        (1, 5, (2, 6)), ("torus", "cylinder"), ("disc", "square"), (False, True), (False, True)
-    )
-]
-SPRINGS = [{"world": "springs_v0", "n_agents": (1, 5), "flat": flat} for flat in (False, True)]
-ids = [" ".join(f"{k}={v}" for k, v in p.items()) for p in (*GRID, *SPRINGS)]
-each = pytest.mark.parametrize("parameters", [*GRID, *SPRINGS], ids=ids)
+# Every case as a Dict of sets, and every third as a flat Box.
+GRID = [({"world": world, **parameters}, name) for (world, parameters), name in zip(CASES, IDS, strict=True)]
+GRID += [({**parameters, "flat": True}, f"{name} flat") for parameters, name in GRID[::3]]
+each = pytest.mark.parametrize("parameters", [p for p, _ in GRID], ids=[name for _, name in GRID])
 
 
 def aec(parameters):
@@ -54,22 +49,25 @@ def test_pettingzoo_seed(parameters):
     parallel_seed_test(lambda: parallel(parameters), num_cycles=40)
 
 
-def test_pettingzoo_max_cycles():
-    max_cycles_test(colliding_agents_v0)
+@pytest.mark.parametrize("module", [colliding_agents_v0, n_body_v0])
+def test_pettingzoo_max_cycles(module):
+    max_cycles_test(module)
 
 
-def test_pettingzoo_module_and_registry():
-    assert isinstance(colliding_agents_v0.parallel_env(), pettingzoo.ParallelEnv)
-    assert isinstance(colliding_agents_v0.env(), pettingzoo.AECEnv)
-    assert isinstance(colliding_agents_v0.raw_env(), pettingzoo.AECEnv)
-    made = pettingzoo.make("parallel", "interact_env/colliding_agents_v0", n_agents=3)
+@pytest.mark.parametrize("module", [colliding_agents_v0, n_body_v0])
+def test_pettingzoo_module_and_registry(module):
+    assert isinstance(module.parallel_env(), pettingzoo.ParallelEnv)
+    assert isinstance(module.env(), pettingzoo.AECEnv)
+    assert isinstance(module.raw_env(), pettingzoo.AECEnv)
+    name = f"interact_env/{module.__name__.rpartition('.')[2]}"
+    made = pettingzoo.make("parallel", name, n_agents=3)
     assert made.possible_agents == ["agent_0", "agent_1", "agent_2"]
-    assert isinstance(pettingzoo.make("aec", "interact_env/colliding_agents_v0"), pettingzoo.AECEnv)
+    assert isinstance(pettingzoo.make("aec", name), pettingzoo.AECEnv)
 
 
 @each
 def test_whole_episodes_stay_in_their_spaces(parameters):
-    env = parallel(parameters, vision_radius=1.0 if "world" in parameters else 4)
+    env = parallel(parameters, vision_radius=1.0 if "springs" in parameters["world"] else 4)
     for seed in (1, 2, None):
         observations, _ = env.reset(seed=seed)
         while env.agents:
@@ -131,9 +129,12 @@ def test_observations_are_never_reused():
 
 
 PLAY = """
-import hashlib, sys
+import ast, hashlib, os, sys
 import interact_env
-env = interact_env.make("colliding_agents_v0", n_agents=(2, 6), max_cycles=20, remove_on_collision=True)
+sys.path.insert(0, sys.argv[4])
+import springs
+interact_env.register("springs_v0", springs)
+env = interact_env.make(sys.argv[2], **ast.literal_eval(sys.argv[3]))
 noise = interact_env.make("colliding_agents_v0", n_agents=3)
 noise.reset(seed=int(sys.argv[1]))
 digest = hashlib.sha256()
@@ -153,10 +154,11 @@ print(digest.hexdigest())
 """
 
 
-def test_episodes_are_the_same_in_other_processes_beside_other_instances():
+@pytest.mark.parametrize(("world", "parameters"), MAIN, ids=MAIN_IDS)
+def test_episodes_are_the_same_in_other_processes_beside_other_instances(world, parameters):
     def play(hash_seed):
         run = subprocess.run(
-            [sys.executable, "-c", PLAY, hash_seed],
+            [sys.executable, "-c", PLAY, hash_seed, world, repr(parameters), os.path.dirname(springs.__file__)],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip
@@ -180,12 +182,9 @@ def test_an_env_copied_in_mid_episode_goes_on_the_same(parameters, copied):
         np.testing.assert_array_equal(env.state(), twin.state())
 
 
-def test_gymnasium_check():
-    for parameters in ({}, {"n_agents": (1, 4)}, {"remove_on_collision": True, "topology": "cylinder"}):
-        env = gymnasium.make("interact_env/colliding_agents-v0", **parameters)
-        check_env(env.unwrapped, skip_render_check=True)
-        sb3_check_env(env.unwrapped)
-    env = gymnasium.make("interact_env/springs-v0", n_agents=3)
+@pytest.mark.parametrize(("world", "parameters"), CASES, ids=IDS)
+def test_gymnasium_check(world, parameters):
+    env = gymnasium.make(f"interact_env/{world[:-3]}-v0", **parameters)
     check_env(env.unwrapped, skip_render_check=True)
     sb3_check_env(env.unwrapped)
 

@@ -239,7 +239,7 @@ def test_scene_shows_the_agents_and_flashes_collisions():
         ({"n_agents": 2.5}, "n_agents must be a whole number >= 1, not 2.5"),
         ({"n_agents": True}, "n_agents must be a whole number"),
         ({"n_agents": (5, 2)}, r"n_agents must be a \(low, high\) pair with low <= high"),
-        ({"n_agents": (1, 2, 3)}, r"n_agents must be a whole number or a \(low, high\) pair"),
+        ({"n_agents": (1, 2, 3)}, r"n_agents must be a whole number, a \(low, high\) pair or a list of \(count"),
         ({"radius": -1}, r"radius must be a whole number in \[0, 32768\], not -1"),
         ({"collides": "some"}, "collides must be one of 'all', 'same', 'different', not 'some'"),
         ({"shape": "round"}, "shape must be one of 'disc', 'square'"),

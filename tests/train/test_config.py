@@ -14,7 +14,7 @@ def test_texts_become_values():
 
 @pytest.mark.parametrize("text", ["", "x", "2-", "-2", "2-x", "1.5"])
 def test_a_bad_count_is_named(text):
-    with pytest.raises(ValueError, match="n_agents must be a number or a range LOW-HIGH, not"):
+    with pytest.raises(ValueError, match="n_agents must be a number, a range LOW-HIGH or COUNT:WEIGHT"):
         count(text)
 
 
