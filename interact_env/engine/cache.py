@@ -68,7 +68,9 @@ class _RuleCache(FunctionCache):
         with contextlib.suppress(OSError, Unknown):  # a full or read-only disk costs time, not the run
             self._impl.locator.ensure_cache_path()
             key = self._index_key(sig, data.codegen)
-            self._file(key).save(key, self._impl.reduce(data))
+            file = self._file(key)
+            file.flush()  # or a damaged index would be read first
+            file.save(key, self._impl.reduce(data))
 
     def _index_key(self, sig: Any, codegen: Any) -> str:
         # At the first call, not before: rules may read names that come after them in their file.

@@ -15,7 +15,8 @@ Verlet 1967; figure-eight, Chenciner and Montgomery 2000, arXiv math/0011268. Th
 Task: station keeping. Each body has an anchor, where it starts. Reward of a step: r^2 / (r^2 + d^2), with
 d the distance to the anchor and r = `reach`, minus `fuel_cost` times the sum of the squared actions, minus
 `collision_cost` for each partner within the sum of radii. A body further than `escape_radius` from its
-anchor leaves, and one so fast that it would cross that disc (ball) within a step. With `max_thrust=0` it is a plain n-body simulation.
+anchor leaves, and one so fast that it would cross that disc (ball) within a step. With `max_thrust=0` it
+is a plain n-body simulation.
 
 Any number of bodies. Bodies start at a fixed number density rho, so in an arena of volume n / rho in D
 dimensions, and M = n^(2/D - 1) is their typical mass in kg. Why: the nearest bodies are equally far
@@ -48,7 +49,7 @@ from interact_env.world import Column, Repeat
 METRICS = ("anchor_distance", "fuel", "collisions")
 
 # The strength that a name alone stands for: bodies of the default density then accelerate by about 1 m/s^2.
-_STRENGTHS = {"gravity": 1.0, "charge": 1.0, "three_body": 2000.0}
+_STRENGTHS = {"gravity": 1.0, "charge": 1.0, "three_body": 1000.0}
 _STARTS = ("random", "ring", "orbit", "figure_eight")
 _RANDOM, _RING, _ORBIT, _EIGHT = range(4)
 # Purposes of the random draws; an axis is added to the last two.
@@ -133,7 +134,7 @@ def configure(
     Args:
         n_agents: number of bodies, or a (low, high) range drawn anew for every episode.
         interaction: "gravity" (of strength 1 m^3 kg^-1 s^-2), "charge" (1 kg m^3 s^-2 C^-2) or "three_body"
-            (2000: three bodies of 1 kg, 3 m apart and undamped, hold 0.14 J); or strengths by name, all in
+            (1000: three bodies of 1 kg, 3 m apart and undamped, hold 0.07 J); or strengths by name, all in
             one world, as {"gravity": 1, "charge": 0.5}; those not named are 0.
         dims: 2 or 3.
         start: "random": apart from each other, almost at rest, masses within 0.5 and 1.5 of the typical one.
@@ -449,7 +450,7 @@ def _triples(params, state, i):
                 params.triple * state.bulk[i] * state.bulk[j] * state.bulk[k] / (abc * abc * math.sqrt(abc))
             )
             from_j = scale * (_8 * b * c + _5 * q / a - _2 * (v * w + u * v - u * w))
-            from_k = scale * (_8 * a * b + _5 * q / c - _2 * (v * w + u * w - u * v))
+            from_k = scale * (_8 * a * b + _5 * q / c - _2 * (u * v + u * w - v * w))
             x += from_j * jx + from_k * kx
             y += from_j * jy + from_k * ky
             z += from_j * jz + from_k * kz

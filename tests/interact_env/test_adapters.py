@@ -156,9 +156,11 @@ print(digest.hexdigest())
 
 @pytest.mark.parametrize(("world", "parameters"), MAIN, ids=MAIN_IDS)
 def test_episodes_are_the_same_in_other_processes_beside_other_instances(world, parameters):
+    helpers = os.path.dirname(springs.__file__)
+
     def play(hash_seed):
         run = subprocess.run(
-            [sys.executable, "-c", PLAY, hash_seed, world, repr(parameters), os.path.dirname(springs.__file__)],
+            [sys.executable, "-c", PLAY, hash_seed, world, repr(parameters), helpers],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip

@@ -43,7 +43,7 @@ def within(gap, shape, reach):
 
 @pytest.mark.parametrize("topology", ["torus", "cylinder"])
 @pytest.mark.parametrize("shape", ["disc", "square"])
-@pytest.mark.parametrize("collides", ["all", "same", "different"])
+@pytest.mark.parametrize("collides", ["all", "same", "different", [[0, 1], [0, 1]]])
 @pytest.mark.parametrize("headings", ["four", "right"])
 def test_a_step_equals_the_obvious_one(topology, shape, collides, headings):
     for radius, n, size in ((0, 9, 16), (1, 9, 16), (2, 8, 32)):
@@ -66,8 +66,10 @@ def test_a_step_equals_the_obvious_one(topology, shape, collides, headings):
                 moved[:, 0] = after.x - before.x
             progress = (moved * STEP[before.heading + 1]).sum(-1)
             near = within(gaps(batch, after, topology == "torus"), shape, 2 * radius)
-            same = before.label[:, None] == before.label
-            pairs = near & ~np.eye(n, dtype=bool) & {"all": True, "same": same, "different": ~same}[collides]
+            mine, theirs = before.label[:, None], before.label[None]
+            allowed = {"all": True, "same": mine == theirs, "different": mine != theirs}
+            meet = allowed[collides] if isinstance(collides, str) else np.array(collides)[mine, theirs] == 1
+            pairs = near & ~np.eye(n, dtype=bool) & meet
             collisions = pairs.sum(axis=1)
             np.testing.assert_array_equal(batch.metrics[0], np.stack([progress, collisions], axis=-1))
             np.testing.assert_allclose(step.reward[0], progress - 0.5 * collisions)
@@ -90,6 +92,27 @@ def test_two_agents_collide_at_twice_the_radius_and_not_beyond():
     assert step.reward.tolist() == [[0, 0]], "5 apart"
     step = batch.step([[RIGHT, STAY]])
     assert step.reward.tolist() == [[1 - 3, -3]], "4 apart: 2 R"
+
+
+def test_hunters_leave_nobody_but_prey():
+    """A matrix need not be symmetric: label 1 pays for meeting label 0, and not the other way round."""
+    batch = make(n_agents=3, size=16, n_labels=2, collides=[[0, 0], [1, 0]], remove_on_collision=True)
+    place(batch, (0, 0, 0, 0), (2, 0, 0, 1), (4, 0, 0, 1))
+    step = batch.step([[STAY, STAY, STAY]])
+    assert step.reward.tolist() == [[0, -1, 0]]
+    assert step.terminated.tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize("collides", ["all", "same", "different"])
+def test_each_rule_of_labels_is_a_matrix(collides):
+    same = np.eye(3, dtype=int)
+    matrix = {"all": same * 0 + 1, "same": same, "different": 1 - same}[collides].tolist()
+    by_name = make(8, n_agents=6, size=16, n_labels=3, collides=collides)
+    by_matrix = make(8, n_agents=6, size=16, n_labels=3, collides=matrix)
+    for _ in range(30):
+        actions = by_name.scripted("yield")
+        np.testing.assert_array_equal(actions, by_matrix.scripted("yield"))
+        np.testing.assert_array_equal(by_name.step(actions).reward, by_matrix.step(actions).reward)
 
 
 def test_agents_meet_across_the_seam():
@@ -239,9 +262,13 @@ def test_scene_shows_the_agents_and_flashes_collisions():
         ({"n_agents": 2.5}, "n_agents must be a whole number >= 1, not 2.5"),
         ({"n_agents": True}, "n_agents must be a whole number"),
         ({"n_agents": (5, 2)}, r"n_agents must be a \(low, high\) pair with low <= high"),
-        ({"n_agents": (1, 2, 3)}, r"n_agents must be a whole number, a \(low, high\) pair or a list of \(count"),
+        ({"n_agents": (1, 2, 3)}, r"n_agents must be a whole number, a \(low, high\) pair or a list of"),
         ({"radius": -1}, r"radius must be a whole number in \[0, 32768\], not -1"),
         ({"collides": "some"}, "collides must be one of 'all', 'same', 'different', not 'some'"),
+        ({"collides": [[1, 0]], "n_labels": 2}, r"collides must be one of 'all', .* or a matrix of 2 x 2"),
+        ({"collides": [[1, 0], [1]], "n_labels": 2}, "or a matrix of 2 x 2"),
+        ({"collides": [[1, 2], [0, 0]], "n_labels": 2}, "or a matrix of 2 x 2"),
+        ({"collides": [[1]], "n_labels": 2}, "or a matrix of 2 x 2"),
         ({"shape": "round"}, "shape must be one of 'disc', 'square'"),
         ({"topology": "sphere"}, "topology must be one of 'torus', 'cylinder'"),
         ({"headings": 4}, "headings must be one of 'four', 'right', not 4"),

@@ -1,0 +1,113 @@
+"""Machine code kept on disk is that of the rules as they stand."""
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import interact_env
+from interact_env import rule
+from interact_env.engine.cache import Unknown, fingerprint
+
+ROOT = os.path.dirname(os.path.dirname(interact_env.__file__))
+WORLD = """
+import constants
+from interact_env import rule
+FACTOR = 2.0
+
+@rule
+def inner(x):
+    return x * FACTOR + constants.OFFSET
+
+@rule
+def outer(x):
+    return inner(x) + 1.0
+"""
+CALL = """
+import sys
+from numba.core import event
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, e): compiled.append(str(e.data["dispatcher"].py_func.__name__))
+    def on_end(self, e): pass
+event.register("numba:compile", Listener())
+import rules
+print(rules.outer(1.0), len(compiled))
+"""
+
+
+def call(folder):
+    """What the rule returns in a new process, and how many functions were compiled."""
+    env = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "NUMBA_CACHE_DIR": str(folder / "kept")}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    run = subprocess.run(
+        [sys.executable, "-c", CALL], env=env, capture_output=True, text=True, timeout=120, check=True
+    )
+    value, compiled = run.stdout.split()
+    return float(value), int(compiled)
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_an_edit_anywhere_compiles_anew_and_nothing_else_does(tmp_path):
+    (tmp_path / "rules.py").write_text(WORLD)
+    (tmp_path / "constants.py").write_text("OFFSET = 10.0\n")
+    assert call(tmp_path) == (13.0, 2)
+    assert call(tmp_path) == (13.0, 0), "from the disk"
+    (tmp_path / "rules.py").write_text(WORLD.replace("x * FACTOR", "x / FACTOR"))
+    assert call(tmp_path) == (11.5, 2), "a rule that the kept one calls"
+    (tmp_path / "rules.py").write_text(WORLD.replace("FACTOR = 2.0", "FACTOR = 3.0"))
+    assert call(tmp_path) == (14.0, 2), "a constant"
+    (tmp_path / "constants.py").write_text("OFFSET = 20.0\n")
+    assert call(tmp_path) == (24.0, 2), "a constant of another module"
+    (tmp_path / "constants.py").write_text("OFFSET = 10.0\n")
+    (tmp_path / "rules.py").write_text(WORLD)
+    assert call(tmp_path) == (13.0, 0), "as it was at first"
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_damaged_files_are_compiled_over(tmp_path):
+    (tmp_path / "rules.py").write_text(WORLD)
+    (tmp_path / "constants.py").write_text("OFFSET = 10.0\n")
+    call(tmp_path)
+    kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert call(tmp_path) == (13.0, 2)
+    assert call(tmp_path) == (13.0, 0), "and kept again"
+    shutil.rmtree(tmp_path / "kept")
+    assert call(tmp_path) == (13.0, 2)
+
+
+def test_the_fingerprint_covers_what_a_rule_is_made_of():
+    def make(factor, offset):
+        @rule
+        def inner(x):
+            return x * factor
+
+        @rule
+        def outer(x):
+            return inner(x) + offset
+
+        return fingerprint(outer)
+
+    assert make(2, 1) == make(2, 1)
+    assert len({make(2, 1), make(3, 1), make(2, 2), make(2, 1.0), make(np.float32(2), 1)}) == 5
+    assert make(np.arange(3), 1) != make(np.arange(1, 4), 1)
+    assert make((1, 2), 1) != make((12,), 1)
+
+
+def test_rules_that_call_each_other_have_one_too():
+    namespace = {"rule": rule}
+    exec("@rule\ndef even(n): return odd(n)\n@rule\ndef odd(n): return even(n)", namespace)  # noqa: S102
+    assert len(fingerprint(namespace["even"])) == 64
+
+
+def test_what_could_change_unseen_is_not_kept():
+    for value in (object(), types.SimpleNamespace(a=1), {"a": 1}):
+        with pytest.raises(Unknown, match="no fingerprint of"):
+            fingerprint(value)
