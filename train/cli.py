@@ -280,6 +280,9 @@ def run_speed(config: SpeedConfig) -> int:
     with _bar("measuring") as advance:
         table = speed.measure(config.threads, config.repeats, advance)
     console.print(table)
+    with _bar("measuring") as advance:
+        table = speed.costs(config.repeats, advance)
+    console.print(table)
     return 0
 
 
@@ -362,7 +365,7 @@ def _print_results(results: Sequence[evaluate.Result], metrics: Sequence[str], e
                 if r.estimates
             )
         ]
-        table.add_row(r.arena, str(r.n_agents), f"{r.size:g}", r.policy, *(cells or ["does not fit"]))
+        table.add_row(r.arena, str(r.n_agents), f"{r.size:.4g}", r.policy, *(cells or ["does not fit"]))
     console.print(table)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def write(name: str, folder: Path) -> list[Path]:
         raise ValueError(
             f"name must be small letters, digits and _, as in 'my_world', without a version, not {name!r}"
         )
-    if name in sys.stdlib_module_names or name in ("interact_env", "policies", "train"):
+    if importlib.util.find_spec(name) is not None and not (folder / f"{name}.py").exists():
         raise ValueError(f"name {name!r} is that of a module that is there already: choose another")
     texts = {
         folder / source.replace(NAME, name): (files(TEMPLATE) / source).read_text().replace(NAME, name)

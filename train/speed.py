@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -18,6 +19,13 @@ from train.ppo import EntityPPO
 from train.vec_env import make_sb3_vec_env
 
 ENV = "colliding_agents_v0"
+# What a step costs is measured at these numbers of agents; the three-body force is a sum over pairs for each.
+COSTS: tuple[tuple[str, dict[str, Any], tuple[int, ...]], ...] = (
+    ("colliding_agents_v0", {}, (1, 8, 64, 512, 4096)),
+    ("n_body_v0", {"interaction": "gravity"}, (1, 8, 64, 512, 4096)),
+    ("n_body_v0", {"interaction": "charge"}, (1, 8, 64, 512, 4096)),
+    ("n_body_v0", {"interaction": "three_body"}, (1, 8, 64, 256)),
+)
 Report = Callable[[float, float, str], None]
 Row = tuple[str, str, int]
 
@@ -52,6 +60,45 @@ def measure(threads: int, repeats: int, report: Report) -> Table:
         table.add_row(name, f"{statistics.median(values):,.0f} {unit}", spread, str(n_threads), f"{load:.1f}")
     table.add_row("memory of a batch, 1024 x 64", f"{_memory(1024, 64):.1f} MB", "", "", "")
     return table
+
+
+def costs(repeats: int, report: Report) -> Table:
+    """Microseconds that a step of one world takes on one thread, by the number of agents.
+
+    Args:
+        repeats: of each; medians are reported.
+        report: progress as (done, total, what).
+    """
+    table = Table("world", "agents", "us a step", "spread", "us an agent", "exponent", "load")
+    table.title = f"one world, one thread, median of {repeats}; exponent of the growth from the row above"
+    for k, (env, parameters, counts) in enumerate(COSTS):
+        before: tuple[int, float] | None = None
+        name = " ".join((env, *parameters.values()))
+        for n in counts:
+            report(k, len(COSTS), f"{name}, {n} agents")
+            load = os.getloadavg()[0]
+            values = _cost(env, {**parameters, "n_agents": n}, repeats)
+            median = statistics.median(values)
+            growth = "" if before is None else f"{math.log(median / before[1], n / before[0]):.2f}"
+            spread = f"{min(values):,.1f} to {max(values):,.1f}"
+            table.add_row(name, str(n), f"{median:,.1f}", spread, f"{median / n:,.2f}", growth, f"{load:.1f}")
+            before = (n, median)
+        table.add_section()
+    return table
+
+
+def _cost(env: str, parameters: dict[str, Any], repeats: int) -> list[float]:
+    batch = interact_env.make_batch(env, 1, seed=0, n_threads=1, max_cycles=None, **parameters)
+    batch.reset()
+    saved, actions = batch.save(), batch.blank_actions()
+
+    def steps() -> None:
+        # From the start each time: bodies that nobody steers fall together or leave.
+        batch.restore(saved)
+        for _ in range(3):
+            batch.step(actions)
+
+    return [1e6 * _time(steps, 3) / 3 for _ in range(repeats)]
 
 
 def _single(n_agents: int, repeats: int) -> tuple[list[float], str]:

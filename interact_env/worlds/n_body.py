@@ -115,14 +115,14 @@ def configure(
     start: str = "random",
     size: float | None = None,
     density: float | None = None,
-    dt: float = 0.05,
-    substeps: int = 2,
+    dt: float = 0.4,
+    substeps: int = 8,
     softening: float = 0.2,
     damping: float = 2.0,
-    max_thrust: float = 2.0,
+    max_thrust: float = 3.0,
     radius: float = 0.1,
     escape_radius: float = 4.0,
-    reach: float = 0.5,
+    reach: float = 0.2,
     fuel_cost: float = 0.05,
     collision_cost: float = 1.0,
     vision_radius: float | str | None = "auto",
@@ -144,7 +144,8 @@ def configure(
             closes after 6.32591398 s with softening=0 and gravity of 1).
         size: side of the square (cube) that bodies start in, m; or
         density: bodies per m^dims, from which the side follows (default 1 / 2^dims).
-        dt: length of a step, s.
+        dt: length of a step, s. At the default, forces move a body by about `reach` within a step: who
+            does not foresee them cannot keep the station. With short steps any stiff spring can.
         substeps: steps of the integrator in a step.
         softening: length s of gravity and charge, m.
         damping: length s of the three-body force, which grows much faster at short distances, m.
@@ -588,7 +589,7 @@ def _apart2(at, i, j):
 
 @rule
 def hold(params, key, state, i, clock, action):
-    """Steer to the anchor as if alone: a critically damped spring of 2 rad/s."""
+    """Steer to the anchor as if alone."""
     _steer(params, state, i, action, _0 * params.h, (_0 * params.h, _0 * params.h, _0 * params.h))
 
 
@@ -600,8 +601,11 @@ def balance(params, key, state, i, clock, action):
 
 @rule
 def _steer(params, state, i, action, share, pull):
+    # Gains per step: a spring to the anchor, stiff for a thrust that is constant over dt, and well damped.
+    rate = 1 / (params.h * params.substeps)
     for a in range(params.dims):
-        wanted = 4 * (state.anchor[i, a] - state.position[i, a] - state.velocity[i, a]) - share * pull[a]
+        back = 0.35 * rate * (state.anchor[i, a] - state.position[i, a]) - state.velocity[i, a]
+        wanted = rate * back - share * pull[a]
         full = params.max_thrust if params.max_thrust > 0 else abs(wanted) + 1
         action[i, a] = min(max(wanted / full, -1.0), 1.0)
 

@@ -52,7 +52,8 @@ def test_four_threads_are_really_used_and_give_the_same_bits(world, parameters):
         "interact_env.register('springs_v0', springs)\n"
         f"b = interact_env.make_batch({world!r}, 64, seed=1, n_threads=int(sys.argv[1]), **{parameters!r})\n"
         "h = hashlib.sha256(); before = len(os.listdir('/proc/self/task')); b.reset()\n"
-        "for _ in range(10): b.step(b.scripted('random')); h.update(b.rows.tobytes() + b.reward.tobytes())\n"
+        "for _ in range(10):\n"
+        "    b.step(b.scripted('random')); h.update(b.rows.tobytes() + b.reward.tobytes()); b.reset(b.over)\n"
         "print(len(os.listdir('/proc/self/task')) - before, h.hexdigest())\n"
     )
     helpers = os.path.dirname(sys.modules["springs"].__file__)
@@ -116,14 +117,16 @@ def test_counts_vary_within_a_batch(world, parameters):
 def test_a_copy_in_mid_episode_goes_on_the_same(world, parameters, copied):
     batch = interact_env.make_batch(world, 3, seed=9, **parameters)
     batch.reset()
-    for _ in range(5):
+    for _ in range(3):
         batch.step(batch.scripted("random"))
+        batch.reset(batch.over.copy())
     twin = copied(batch)
     np.testing.assert_array_equal(twin.rows, batch.rows)
     for _ in range(5):
         actions = batch.scripted("random")
-        batch.step(actions)
-        twin.step(actions)
+        for one in (batch, twin):
+            one.step(actions)
+            one.reset(one.over.copy())
     assert all((twin.save()[k] == v).all() for k, v in batch.save().items())
     assert twin.rows is not batch.rows
 

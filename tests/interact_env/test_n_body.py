@@ -400,8 +400,8 @@ def test_balance_beats_hold_beats_random():
                 step = batch.step(batch.scripted(policy))
                 earned[policy] += step.reward.sum() / 25_600
                 batch.reset(batch.over.copy())
-        assert earned["balance"] > earned["hold"] + 0.03
-        assert earned["hold"] > earned["random"] or interaction == "gravity"
+        assert earned["balance"] > earned["hold"] + 0.2
+        assert earned["balance"] > earned["random"] + 0.3
 
 
 @pytest.mark.parametrize(

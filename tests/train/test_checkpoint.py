@@ -99,6 +99,10 @@ BROKEN = {
         lambda _, at: edit(at / checkpoint.META, lambda m: m.update(env=3)),
         "'env' must be of type str",
     ),
+    "a module to import": (
+        lambda _, at: edit(at / checkpoint.META, lambda m: m.update(env="antigravity:colliding_agents_v0")),
+        "names a module to import; a file may not",
+    ),
 }
 
 

@@ -6,13 +6,14 @@ from train.config import TrainConfig, assignments, count, counts
 def test_texts_become_values():
     assert count("8") == 8
     assert count("2-16") == (2, 16)
+    assert count("4:1,8:0.5") == [(4, 1.0), (8, 0.5)]
     assert counts("2, 4,128") == [2, 4, 128]
     assert assignments(["shape=square", "radius=2", "size=None", "n_agents=(2, 8)"]) == {
         "shape": "square", "radius": 2, "size": None, "n_agents": (2, 8)
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "x", "2-", "-2", "2-x", "1.5"])
+@pytest.mark.parametrize("text", ["", "x", "2-", "-2", "2-x", "1.5", "4:", "4:1,8", ":1", "4:1:2"])
 def test_a_bad_count_is_named(text):
     with pytest.raises(ValueError, match="n_agents must be a number, a range LOW-HIGH or COUNT:WEIGHT"):
         count(text)
