@@ -10,6 +10,8 @@ import pytest
 
 import interact_env
 import policies
+from interact_env import World
+from train import new_world
 
 ROOT = Path(interact_env.__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 SHIM = f"""
 set -eu
 interact-env() {{
-    case "$*" in *"--seed "[1-9]*|*-[1-9]|*-[1-9]" "*|*sa_linear*|*deep_sets*) return 0;; esac
+    case "$*" in *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*|*sa_linear*|*deep_sets*) return 0;; esac
     case "$1" in
         train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
         evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
@@ -26,6 +28,7 @@ interact-env() {{
     esac
     "{sys.executable}" -m train.cli "$@"
 }}
+pytest() {{ "{sys.executable}" -m pytest -q "$@"; }}
 make() {{ command make --dry-run -C "{ROOT}" "$@"; }}
 """
 
@@ -36,6 +39,7 @@ def blocks(language):
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_snippets_run(code, tmp_path):
+    new_world.write("my_world", tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False
     )
@@ -58,11 +62,20 @@ def test_the_quick_start_is_short():
 
 
 def test_the_tables_name_what_there_is():
-    batch = interact_env.make_batch("colliding_agents_v0", seed=0)
-    rows = re.findall(r"^\| (\w+) \| .* \| .* \| .* \|$", README, re.MULTILINE)
-    assert rows[1:5] == [column.name for column in batch.columns]
-    for name in (*policies.names(), *batch.world.METRICS, *batch.world.POLICIES):
+    rows = re.findall(r"^\| ([^|]+) \| .* \| .* \| .* \|$", README, re.MULTILINE)
+    columns = {name for row in rows for name in re.findall(r"\w+", row)}
+    worlds = [
+        world for world in interact_env.registered().values() if world.module.startswith("interact_env")
+    ]
+    for world in worlds:
+        assert f"### `{world.name}`" in README
+        assert {column.name for column in world.columns(world.params({}))} <= columns | {"to_anchor_y"}
+        for name in (*world.METRICS, *world.POLICIES):
+            assert f"`{name}`" in README
+    for name in policies.names():
         assert f"`{name}`" in README
+    for name in World.__dataclass_fields__.keys() - {"name", "module", "summary", "METRICS"}:
+        assert re.search(rf"^\| .*`{name}[`(]", README, re.MULTILINE), name
 
 
 def test_pictures_are_there():

@@ -70,7 +70,8 @@ class EntityPolicy(BasePolicy):
         self.network = EntityActorCritic(columns, n_outputs(action_space), **network)
         self.distribution = make_proba_distribution(action_space)
         if isinstance(action_space, spaces.Box):
-            self.log_std = nn.Parameter(torch.zeros(n_outputs(action_space)))
+            # At e^0 most samples of a Box of [-1, 1] would be clipped, and it takes long to come down.
+            self.log_std = nn.Parameter(torch.full((n_outputs(action_space),), -1.0))
         self.optimizer = torch.optim.Adam(
             self.parameters(), lr=lr_schedule(1), eps=1e-5, **(optimizer_kwargs or {})
         )

@@ -96,6 +96,36 @@ def test_a_learned_policy_acts_for_the_living_at_any_count():
         assert first.dtype == np.int64
 
 
+def test_continuous_actions_are_kept_within_their_bounds():
+    batch = interact_env.make_batch("n_body_v0", 8, seed=0)
+    batch.reset()
+    space = entity_space(batch.columns, batch.n_slots)
+    policy = EntityPolicy(space, batch.action_space, lambda _: 0.0, d_model=16)
+    with torch.no_grad():
+        policy.log_std.fill_(2.0)
+    torch.manual_seed(0)
+    actions = evaluate.learned(policy)(batch)
+    assert actions.min() == -1
+    assert actions.max() == 1
+    batch.step(actions)
+
+
+def test_n_body_is_evaluated_at_constant_density_and_in_a_constant_arena():
+    for dims in (2, 3):
+        for given in ({"n_agents": 8}, {"n_agents": (2, 8), "size": 10.0}):
+            places = evaluate.arenas("n_body_v0", {**given, "dims": dims})
+            params = {
+                name: interact_env.world("n_body_v0").params({**there, "n_agents": 64})
+                for name, there in places.items()
+            }
+            side = given.get("size", 2 * 8 ** (1 / dims))
+            arena_size = interact_env.world("n_body_v0").arena_size
+            assert arena_size(params["constant arena"], 64) == pytest.approx(side, rel=1e-6)
+            assert arena_size(params["constant density"], 64) == pytest.approx(
+                side * 8 ** (1 / dims), rel=1e-6
+            )
+
+
 def write(run, policy, rewards, **about):
     run.mkdir()
     results = [

@@ -14,11 +14,11 @@ from train import training
 from train.buffer import EntityRolloutBuffer
 from train.config import TrainConfig
 from train.gae import advantages
-from train.policy import EntityPolicy, joint_observation
+from train.policy import EntityPolicy, bounded, joint_observation
 from train.ppo import EntityPPO
 from train.vec_env import make_sb3_vec_env
 
-WORLDS = ("colliding_agents_v0", "springs_v0")
+WORLDS = ("colliding_agents_v0", "n_body_v0", "springs_v0")
 
 
 def make(world="colliding_agents_v0", *, n_worlds=6, policy="sa", n_steps=16, seed=0, **parameters):
@@ -38,6 +38,19 @@ def follow(model):
     twin.reset()
     twin.steps[:] = np.arange(batch.n_worlds) * batch.params.max_cycles // batch.n_worlds
     return twin
+
+
+def test_a_world_in_float64_with_weighted_counts_is_learned_from():
+    given = {"dtype": "float64", "n_agents": [(2, 1), (5, 3)], "interaction": "charge"}
+    model = make("n_body_v0", n_steps=8, **given)
+    before = weights(model)
+    model.learn(96)
+    assert {int(n) for n in model.batch.n_agents} <= {2, 5}
+    assert model.rollout_buffer.entities.dtype == torch.float32
+    assert any((v != before[k]).any() for k, v in weights(model).items())
+    stock = PPO(EntityPolicy, make_sb3_vec_env("n_body_v0", 2, seed=0, **given), n_steps=8, batch_size=16)
+    stock.learn(80)
+    assert stock.num_timesteps == 80
 
 
 def test_gae_against_a_hand_calculation():
@@ -84,8 +97,12 @@ def test_a_rollout_is_finished_with_the_values_that_follow():
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_rollout_holds_what_happened(world):
     """Against a second batch that is stepped with the stored actions."""
-    crowded = {"remove_on_collision": True, "size": 16, "n_agents": (8, 20)}
-    model = make(world, **(crowded if "coll" in world else {"limit": 0.8}))
+    leaving = {
+        "colliding_agents_v0": {"remove_on_collision": True, "size": 16, "n_agents": (8, 20)},
+        "n_body_v0": {"escape_radius": 0.7},
+        "springs_v0": {"limit": 0.8},
+    }
+    model = make(world, **leaving[world])
     model.learn(1)
     buffer = model.rollout_buffer
     twin = follow(model)
@@ -96,7 +113,7 @@ def test_a_rollout_holds_what_happened(world):
         np.testing.assert_array_equal(buffer.entities[t], twin.rows)
         if buffer.visible is not None:
             np.testing.assert_array_equal(buffer.visible[t], twin.visible())
-        step = twin.step(model._bounded(buffer.actions[t]))
+        step = twin.step(bounded(buffer.actions[t], model.action_space))
         np.testing.assert_array_equal(buffer.rewards[t], step.reward)
         np.testing.assert_array_equal(buffer.terminated[t], step.terminated)
         np.testing.assert_array_equal(buffer.truncated[t], twin.alive & step.truncated[:, None])
@@ -259,7 +276,7 @@ def test_predict_takes_any_number_of_agents(world):
     many, _ = policy.predict(stacked, deterministic=True)
     np.testing.assert_allclose(many[3], one, rtol=1e-5)
     assert len(many) == 16
-    with pytest.raises(ValueError, match=r"observation\['entities'\] must be \(..., n, 4\)"):
+    with pytest.raises(ValueError, match=r"observation\['entities'\] must be \(..., n, [48]\)"):
         policy.predict({"entities": np.zeros((3, 9), np.float32), "mask": np.ones(3)})
 
 
