@@ -32,4 +32,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
+	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,8 +1,9 @@
 """Multi-agent environments whose observations are sets of entities."""
 
-from interact_env.contract import InvalidWorld, validate
+from interact_env.contract import validate
 from interact_env.engine import WorldBatch, rule
 from interact_env.parallel_env import WorldParallelEnv
+from interact_env.probe import InvalidWorld
 from interact_env.registry import make, make_batch, register, registered, world
 from interact_env.vector_env import JointEnv, WorldVectorEnv
 from interact_env.world import Column, World
