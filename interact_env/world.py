@@ -70,9 +70,9 @@ class World:
     """The rules of one world and its name; `interact_env.register` makes it from a module.
 
     Rules are compiled with `interact_env.rule` and concern one agent `i` of one world. `State` is a
-    NamedTuple of arrays with a boolean `alive (L,)` among them; `Params` is a NamedTuple of scalars
-    with `n_min`, `n_max`, `max_cycles` (0: no limit) and `vision_radius` (inf: sees all) among them.
-    The engine gives every float of both the `dtype` that the user chose, and draws the number of
+    NamedTuple of arrays with a boolean `alive (L,)` among them; `Params` is a NamedTuple of scalars and
+    constant arrays with `n_min`, `n_max`, `max_cycles` (0: no limit) and `vision_radius` (inf: sees
+    all) among them. The engine gives every float of both the `dtype` that the user chose, and draws the number of
     agents: `configure` gets `n_agents` as a number or a (low, high) range.
 
     A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
@@ -147,8 +147,17 @@ class World:
             low, high = population(own["n_agents"]).range
             own["n_agents"] = low if low == high else (low, high)
         params = self.configure(**own)
-        real = precision({**known, **given}["dtype"]).type
-        return type(params)(*(real(v) if isinstance(v, float | np.floating) else v for v in params))
+        dtype = precision({**known, **given}["dtype"])
+        return type(params)(*(_cast(value, dtype) for value in params))
+
+
+def _cast(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A float, or an array of floats, in another precision; anything else as it is."""
+    if isinstance(value, float | np.floating):
+        return dtype.type(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.astype(dtype)
+    return value
 
 
 def _check_defaults(name: str, configure: Callable[..., Any]) -> None:

@@ -282,10 +282,10 @@ class WorldBatch:
 
     def _blank(self) -> Any:
         one = self.world.blank(self.params)
-        dtypes = (self.dtype if f.dtype.kind == "f" else f.dtype for f in one)
-        return type(one)(
-            *(np.zeros((self.n_worlds, *f.shape), dtype) for f, dtype in zip(one, dtypes, strict=True))
+        zeros = (
+            np.zeros((self.n_worlds, *f.shape), self.dtype if f.dtype.kind == "f" else f.dtype) for f in one
         )
+        return type(one)(*zeros)
 
     def _blank_result(self) -> cpu.Result:
         shape = (self.n_worlds, self.n_slots)
