@@ -72,8 +72,8 @@ class World:
     Rules are compiled with `interact_env.rule` and concern one agent `i` of one world. `State` is a
     NamedTuple of arrays with a boolean `alive (L,)` among them; `Params` is a NamedTuple of scalars and
     constant arrays with `n_min`, `n_max`, `max_cycles` (0: no limit) and `vision_radius` (inf: sees
-    all) among them. The engine gives every float of both the `dtype` that the user chose, and draws the number of
-    agents: `configure` gets `n_agents` as a number or a (low, high) range.
+    all) among them. The engine gives every float of both the `dtype` that the user chose, and draws
+    the number of agents: `configure` gets `n_agents` as a number or a (low, high) range.
 
     A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
     only; `score` alone may clear `after.alive[i]`: that agent has left. Optional are

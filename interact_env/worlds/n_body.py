@@ -236,7 +236,8 @@ def _check_start(params: Params) -> None:
         raise ValueError(f"start={name!r} needs gravity: add it to interaction")
     for n in (params.n_min, params.n_max):
         side = arena_size(params, n)
-        if params.start == _RANDOM and _slots(params, n, side) ** params.dims < n:
+        # A little less than the side: in float32 it must fit too.
+        if params.start == _RANDOM and _slots(params, n, 0.9999 * side) ** params.dims < n:
             raise check.DoesNotFit(
                 f"n_agents={n} do not fit: bodies of radius {params.radius:g} m cannot start apart in an "
                 f"arena {side:g} m wide; lower n_agents or radius, or raise size"
