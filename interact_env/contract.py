@@ -14,9 +14,9 @@ from interact_env import registry
 from interact_env.engine import WorldBatch
 from interact_env.engine.batch import max_threads
 from interact_env.population import population
-from interact_env.probe import Arrays, Probe, check_row, fail
+from interact_env.probe import Arrays, Probe, check_row, copied, fail
 from interact_env.spaces import EntityBox
-from interact_env.world import Repeat, World
+from interact_env.world import Column, Repeat, World
 
 _SEEDS = (0, 1, 2)
 _STEPS = 200  # of whole worlds
@@ -72,6 +72,10 @@ def _rules(world: World) -> dict[str, Callable[..., Any]]:
 def _check_declarations(world: World, parameters: dict[str, Any]) -> None:
     """What can be checked before any rule runs."""
     params = world.params(parameters)
+    if not isinstance(world.PHASES, tuple | list) or not world.PHASES:
+        raise fail(
+            world, f"PHASES must be a tuple of at least one phase, as in (move,), not {world.PHASES!r}"
+        )
     for name in ("n_min", "n_max", "max_cycles", "vision_radius"):
         if not hasattr(params, name):
             raise fail(world, f"Params lacks {name}")
@@ -83,13 +87,25 @@ def _check_declarations(world: World, parameters: dict[str, Any]) -> None:
             raise fail(world, f"{name} is not compiled: decorate it with @interact_env.rule")
     _check_state(world, params)
     _check_columns(world, world.columns(params))
-    if not world.METRICS or not all(isinstance(name, str) for name in world.METRICS):
-        raise fail(world, f"METRICS must be a tuple of at least one name, not {world.METRICS!r}")
+    _check_names(world)
+    if world.arena_size is not None and not {"size", "density"} <= world.parameters().keys():
+        raise fail(world, "arena_size is for worlds with the parameters size and density")
+
+
+def _check_names(world: World) -> None:
+    names = world.METRICS
+    good = isinstance(names, tuple | list) and names and all(isinstance(name, str) for name in names)
+    if not good or len(set(names)) < len(names):
+        raise fail(world, f"METRICS must be a tuple of at least one name, each once, not {names!r}")
+    if "random" in world.POLICIES:
+        raise fail(world, "POLICIES must not have 'random', which every world has")
 
 
 def _check_state(world: World, params: Any) -> None:
-    state = world.blank(params)
-    for name, field in state._asdict().items():
+    state: Any = world.blank(params)
+    if not isinstance(state, tuple) or not hasattr(state, "_fields"):
+        raise fail(world, f"blank must return a NamedTuple of arrays, not a {type(state).__name__}")
+    for name, field in zip(state._fields, state, strict=True):
         if not isinstance(field, np.ndarray) or field.ndim == 0 or field.any():
             raise fail(world, f"blank: {name} must be an array of zeros of one dimension or more")
     alive = getattr(state, "alive", None)
@@ -98,6 +114,8 @@ def _check_state(world: World, params: Any) -> None:
 
 
 def _check_columns(world: World, columns: Sequence[Any]) -> None:
+    if not isinstance(columns, tuple | list) or not all(isinstance(c, Column) for c in columns):
+        raise fail(world, "columns must return a tuple of interact_env.Column")
     names = [c.name for c in columns]
     if not names or len(set(names)) < len(names):
         raise fail(world, f"columns: names must differ, and be at least one, not {names}")
@@ -140,7 +158,8 @@ def _play(batch: WorldBatch, *, check: bool = False) -> list[Arrays]:
         if check:
             _check_step(batch, there, bounds, t)
         kept = {"rows": batch.rows, "rewards": step.reward, "metrics": batch.metrics, "alive": batch.alive}
-        found.append({name: array.copy() for name, array in kept.items()})
+        visible = batch.visible()
+        found.append(copied(kept if visible is None else {**kept, "sight": visible}))
         batch.reset(batch.over.copy())
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from interact_env import check
 class Population(NamedTuple):
     """The numbers of agents that an episode may have, ascending, and how often each is drawn."""
 
-    counts: tuple[int, ...]
-    weights: tuple[float, ...]
+    counts: Sequence[int]
+    weights: tuple[float, ...] | None = None  # None: all alike
 
     @property
     def range(self) -> tuple[int, int]:
@@ -24,6 +25,9 @@ class Population(NamedTuple):
 
     def thresholds(self) -> np.ndarray:
         """Words of 32 bits (K - 1,) uint64: count k is drawn by a word that reaches k of them."""
+        if self.weights is None:
+            n = len(self.counts)
+            return (-(-np.arange(1, n) * 2**32 // n)).astype(np.uint64)  # rounded up
         shares = [Fraction(w) for w in self.weights]
         total, below = sum(shares), Fraction(0)
         found = []
@@ -43,14 +47,14 @@ def population(value: Any) -> Population:
     Raises:
         ValueError: anything else.
     """
-    if isinstance(value, list | tuple) and value and all(isinstance(pair, list | tuple) for pair in value):
+    if isinstance(value, list | tuple) and any(isinstance(pair, list | tuple) for pair in value):
         return _weighted(value)
     low, high = check.count_range("n_agents", value)
-    return Population(tuple(range(low, high + 1)), (1.0,) * (high - low + 1))
+    return Population(range(low, high + 1))
 
 
 def _weighted(pairs: Any) -> Population:
-    if any(len(pair) != 2 for pair in pairs):
+    if any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
         raise ValueError(f"n_agents must be a list of (count, weight) pairs, not {pairs!r}")
     weights: dict[int, float] = {}
     for k, (given, weight) in enumerate(pairs):

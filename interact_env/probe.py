@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,10 @@ from interact_env.spaces import EntityBox
 from interact_env.world import Repeat, World
 
 _STEPS = 40
+# Values around an array, whose change shows a write past its end.
+_GUARD, _FENCE = 8, 77
 Arrays = dict[str, np.ndarray]
+Call = Callable[[int, Arrays, Arrays], None]  # call(i, target, read)
 
 
 class InvalidWorld(ValueError):
@@ -36,8 +40,9 @@ class Probe:
         self.random = np.random.default_rng(seed)
         self.n = int(self.random.integers(params.n_min, params.n_max + 1))
         self.where = "at the start"
-        blank = batch.state()
-        self.state_type = type(blank)
+        self.state_type = type(batch.state())
+        self.space = world.action_space(params)
+        self.space.seed(seed)
         self.bounds = EntityBox(batch.columns, params.n_max, batch.dtype)
 
     def run(self) -> None:
@@ -57,32 +62,32 @@ class Probe:
     def _start(self) -> Arrays:
         blank = {name: np.zeros_like(field) for name, field in self.batch.state()._asdict().items()}
         if self.world.begin is not None:
-            self.world.begin(self.params, self.key, self.n, self._state(blank))
+            self._call("begin", self.world.begin, self.params, self.key, self.n, self._state(blank))
 
-        def spawn(i: int, target: Arrays) -> None:
-            self.world.spawn(self.params, self.key, self.n, i, self._state(target))
+        def spawn(i: int, target: Arrays, read: Arrays) -> None:
+            self._call("spawn", self.world.spawn, self.params, self.key, self.n, i, self._state(target))
             target["alive"][i] = True
 
-        return self._for_each("spawn", spawn, range(self.n), blank)
+        return self._for_each("spawn", spawn, range(self.n), blank, {})
 
     def _step(self, state: Arrays, actions: np.ndarray) -> Arrays:
-        before = {name: field.copy() for name, field in state.items()}
-        after = self._in_turn(self.world.PHASES, state, actions, before)
-        n, agents = len(self.world.METRICS), np.flatnonzero(state["alive"])
+        before = copied(state)
+        after = self._in_turn(self.world.PHASES, state, actions, copied(state))
         dtype, slots = self.batch.dtype, self.params.n_max
-        target = after | {
-            "its reward": np.zeros(slots, dtype),
-            "its metrics": np.full((slots, n), np.nan, dtype),
-        }
+        metrics = np.full((slots, len(self.world.METRICS)), np.nan, dtype)
+        target = after | {"the reward": np.zeros(slots, dtype), "the metrics": metrics}
 
-        def score(i: int, target: Arrays) -> None:
-            old, new, metrics = self._state(state), self._state(target), target["its metrics"][i]
-            target["its reward"][i] = self.world.score(self.params, old, actions, i, new, metrics)
+        def score(i: int, target: Arrays, read: Arrays) -> None:
+            new, metrics = self._state(target), target["the metrics"][i]
+            target["the reward"][i] = self._call(
+                "score", self.world.score, self.params, self._state(read), read["actions"], i, new, metrics
+            )
 
-        target = self._for_each("score", score, agents, target)
+        agents = np.flatnonzero(state["alive"])
+        target = self._for_each("score", score, agents, target, {**state, "actions": actions})
         self._unchanged("a phase or score", state, before)
-        reward, metrics = target.pop("its reward"), target.pop("its metrics")
-        self._finite("score: reward", reward, agents)
+        self._finite("score: reward", target.pop("the reward"), agents)
+        metrics = target.pop("the metrics")
         for k, name in enumerate(self.world.METRICS):
             self._finite(f"score: metric {name!r}", metrics[:, k], agents)
         self._returned("score", target, state)
@@ -91,53 +96,76 @@ class Probe:
     def _in_turn(self, phases: Iterable[Any], state: Arrays, actions: np.ndarray, after: Arrays) -> Arrays:
         for phase in phases:
             if isinstance(phase, Repeat):
-                for _ in range(phase.times(self.params)):
+                for _ in range(self._call("times", phase.times, self.params)):
                     after = self._in_turn(phase.phases, state, actions, after)
                 continue
-
-            def move(i: int, target: Arrays, phase: Any = phase) -> None:
-                phase(self.params, self._state(state), actions, i, self._state(target))
-
             name = f"phase {phase.__name__!r}"
-            after = self._for_each(name, move, np.flatnonzero(state["alive"]), after)
+
+            def move(i: int, target: Arrays, read: Arrays, phase: Any = phase, name: str = name) -> None:
+                old, new = self._state(read), self._state(target)
+                self._call(name, phase, self.params, old, read["actions"], i, new)
+
+            agents = np.flatnonzero(state["alive"])
+            after = self._for_each(name, move, agents, after, {**state, "actions": actions})
             self._returned(name, after, state)
             if (after["alive"] != state["alive"]).any():
                 raise self._error(f"{name} clears alive: only score may let an agent leave")
         return after
 
-    def _for_each(
-        self, name: str, call: Callable[[int, Arrays], None], agents: Iterable[int], start: Arrays
-    ) -> Arrays:
-        """What a rule makes of `start`, run for all agents in any order."""
+    def _for_each(self, name: str, call: Call, agents: Iterable[int], start: Arrays, read: Arrays) -> Arrays:
+        """What a rule makes of `start`, run for all agents: in any order the same, and of nothing hidden."""
         agents = [int(i) for i in agents]
 
-        def visit(order: Iterable[int]) -> Arrays:
-            target = {field: array.copy() for field, array in start.items()}
+        def visit(order: Iterable[int], start: Arrays = start, read: Arrays = read) -> Arrays:
+            target = guarded(start)
             for i in order:
-                call(i, target)
+                call(i, target, read)
+            self._within(name, target)
             return target
 
         for i in agents:
             self._own_rows_only(name, i, start, visit([i]))
         found = visit(agents)
-        if _difference(found, visit(agents)):
+        if difference(found, visit(agents)):
             raise self._error(
                 f"{name} gives other results for the same input: it draws from a hidden generator; "
                 "draw from `key` with interact_env.engine.random"
             )
         for order in (agents[::-1], self.random.permutation(agents).tolist()):
-            other = _difference(found, visit(order))
+            other = difference(found, visit(order))
             if other:
                 raise self._error(
-                    f"{name} gives agent {other[1]} another {other[0]} when the agents are visited in "
-                    "another order: it reads what it writes, half-written; read `state`, or make two "
-                    "phases of it"
+                    f"{name} gives agent {other[1]} other values of {other[0]} when the agents are "
+                    "visited in another order: it reads what it writes, half-written; read `state`, or "
+                    "make two phases of it"
                 )
+        if read:
+            self._ignores_the_absent(name, agents, found, visit(agents, *self._haunted(start, read)))
         return found
+
+    def _haunted(self, *sets: Arrays) -> list[Arrays]:
+        """The same, but absent agents have the rows of one who is there."""
+        alive = sets[-1]["alive"]
+        absent, there = np.flatnonzero(~alive), np.flatnonzero(alive)
+        found = [copied(arrays) for arrays in sets]
+        for arrays in found:
+            for name, field in arrays.items():
+                if name != "alive" and len(field) == self.params.n_max and there.size:
+                    field[absent] = field[there[0]]
+        return found
+
+    def _ignores_the_absent(self, name: str, agents: list[int], found: Arrays, haunted: Arrays) -> None:
+        living = {k: v[agents] for k, v in found.items() if len(v) == self.params.n_max}
+        other = difference(living, {k: haunted[k][agents] for k in living})
+        if other:
+            raise self._error(
+                f"{name} gives agent {agents[other[1]]} other values of {other[0]} when the rows of absent "
+                "agents change: ask state.alive[j] first"
+            )
 
     def _own_rows_only(self, name: str, i: int, start: Arrays, found: Arrays) -> None:
         for field, array in found.items():
-            changed = _rows_that_differ(array, start[field])
+            changed = rows_that_differ(array, start[field])
             others = [k for k in changed if k != i or len(array) != self.params.n_max]
             if not others:
                 continue
@@ -147,33 +175,83 @@ class Probe:
 
     def _look(self, state: Arrays) -> None:
         """Rows, sight and drawing."""
-        before = {name: field.copy() for name, field in state.items()}
-        alive = np.flatnonzero(state["alive"])
+        before, alive = copied(state), np.flatnonzero(state["alive"])
+        rows = {"the row": np.full((self.params.n_max, len(self.bounds.columns)), np.nan, self.batch.dtype)}
+
+        def observe(i: int, target: Arrays, read: Arrays) -> None:
+            self._call("observe", self.world.observe, self.params, self._state(read), i, target["the row"][i])
+
+        seen = self._for_each("observe", observe, alive, rows, state)["the row"]
         for i in alive:
-            row = np.full(len(self.bounds.columns), np.nan, self.batch.dtype)
-            self.world.observe(self.params, self._state(state), i, row)
-            check_row(self.world, row, self.bounds, int(i), self.where)
-            for j in alive if self.world.visible is not None else ():
-                if self.world.visible(self.params, self._state(state), i, j) not in (True, False):  # type: ignore[misc]
-                    raise self._error(f"visible({i}, {j}) must be True or False")
+            check_row(self.world, seen[i], self.bounds, int(i), self.where)
+        if self.world.visible is not None:
+            self._check_sight(self.world.visible, state, alive)
         self._unchanged("observe or visible", state, before)
-        if not isinstance(self.world.scene(self.params, self._state(state)), Scene):
-            raise self._error("scene must return an interact_env.render.Scene")
+        self._check_scene(self._call("scene", self.world.scene, self.params, self._state(state)))
         self._unchanged("scene", state, before)
 
+    def _check_sight(self, rule: Callable[..., bool], state: Arrays, alive: np.ndarray) -> None:
+        for i in alive:
+            for j in alive:
+                twice = [self._call("visible", rule, self.params, self._state(state), i, j) for _ in range(2)]
+                if twice[0] not in (True, False):
+                    raise self._error(f"visible({i}, {j}) must be True or False, not {twice[0]!r}")
+                if twice[0] != twice[1]:
+                    raise self._error(f"visible({i}, {j}) gives other results for the same input")
+
+    def _check_scene(self, scene: Any) -> None:
+        if not isinstance(scene, Scene):
+            raise self._error("scene must return an interact_env.render.Scene")
+        numbers = [scene.width, scene.height]
+        numbers += [number for shapes in scene[3:] for shape in shapes for number in shape]
+        if not (scene.width > 0 and scene.height > 0 and np.isfinite(numbers).all()):
+            raise self._error("scene: every number must be finite, width and height above 0")
+
     def _actions(self, state: Arrays, step: int) -> np.ndarray:
-        """Scripted and random actions in turn, those of absent agents senseless."""
-        space, shape = self.batch.action_space, self.batch.blank_actions().shape[1:]
-        sampled = np.stack([space.sample() for _ in range(shape[0])]) if step else np.zeros(shape)
-        actions = sampled.astype(self.batch.blank_actions().dtype)
+        """Scripted and random actions in turn."""
+        space, blank = self.space, self.batch.blank_actions()[0]
+        sampled = np.stack([space.sample() for _ in range(len(blank))]).astype(blank.dtype)
         names = [*self.world.POLICIES, None]
-        name = names[step % len(names)]
-        if name is not None:
-            for i in np.flatnonzero(state["alive"]):
-                self.world.POLICIES[name](self.params, self.key, self._state(state), i, step, actions)
-                if not space.contains(actions[i]):
-                    raise self._error(f"policy {name!r} chose {actions[i]} for agent {i}, not in {space}")
-        return actions
+        chosen = names[step % len(names)]
+        if chosen is None:
+            return sampled
+        name = f"policy {chosen!r}"
+
+        def choose(i: int, target: Arrays, read: Arrays) -> None:
+            rule = self.world.POLICIES[chosen]
+            self._call(name, rule, self.params, self.key, self._state(read), i, step, target["the action"])
+
+        alive = np.flatnonzero(state["alive"])
+        actions = self._for_each(name, choose, alive, {"the action": sampled}, state)["the action"]
+        for i in alive:
+            if not space.contains(actions[i]):
+                raise self._error(f"{name} chose {actions[i]} for agent {i}, not in {space}")
+        return actions.copy()
+
+    def _call(self, name: str, rule: Callable[..., Any], *arguments: Any) -> Any:
+        """What a rule returns.
+
+        Raises:
+            InvalidWorld: it takes other arguments, does not compile, or raises.
+        """
+        function = getattr(rule, "py_func", rule)
+        takes = list(inspect.signature(function).parameters)
+        if len(takes) != len(arguments):
+            raise self._error(f"{name} takes ({', '.join(takes)}): must take {len(arguments)} arguments")
+        try:
+            return rule(*arguments)
+        except InvalidWorld:
+            raise
+        except Exception as error:
+            raise self._error(f"{name} cannot run: {type(error).__name__}: {_gist(error)}") from error
+
+    def _within(self, name: str, target: Arrays) -> None:
+        for field, array in target.items():
+            fence = array.base
+            assert fence is not None
+            ends = np.concatenate([fence[:_GUARD], fence[-_GUARD:]])
+            if (ends != np.array(_FENCE).astype(fence.dtype)).any():
+                raise self._error(f"{name} writes past the end of {field}, of shape {array.shape}")
 
     def _state(self, arrays: Arrays) -> Any:
         return self.state_type(*(arrays[name] for name in self.state_type._fields))
@@ -189,7 +267,7 @@ class Probe:
             raise self._error(f"{name} lets agent {back[0]} return, which is not there")
 
     def _unchanged(self, name: str, state: Arrays, before: Arrays) -> None:
-        changed = _difference(state, before)
+        changed = difference(state, before)
         if changed:
             raise self._error(f"{name} writes to `state` ({changed[0]}), which it may only read")
 
@@ -197,18 +275,41 @@ class Probe:
         return fail(self.world, f"{text} ({self.where}, {self.n} agents)")
 
 
-def _rows_that_differ(one: np.ndarray, other: np.ndarray) -> list[int]:
+def copied(arrays: Arrays) -> Arrays:
+    """Copies of the arrays."""
+    return {name: field.copy() for name, field in arrays.items()}
+
+
+def guarded(arrays: Arrays) -> Arrays:
+    """Copies of the arrays, each with a fence around it."""
+    found = {}
+    for name, array in arrays.items():
+        fence = np.full(array.size + 2 * _GUARD, np.array(_FENCE).astype(array.dtype), array.dtype)
+        found[name] = fence[_GUARD:-_GUARD].reshape(array.shape)
+        found[name][...] = array
+    return found
+
+
+def rows_that_differ(one: np.ndarray, other: np.ndarray) -> list[int]:
+    """Rows of two arrays that are not the same; NaN is equal to itself here."""
     same = (one == other) | (np.isnan(one) & np.isnan(other)) if one.dtype.kind == "f" else one == other
     return [int(k) for k in np.flatnonzero(~same.reshape(len(same), -1).all(axis=1))]
 
 
-def _difference(one: Arrays, other: Arrays) -> tuple[str, int] | None:
+def difference(one: Arrays, other: Arrays) -> tuple[str, int] | None:
     """The first field and row that differ."""
     for name, array in one.items():
-        rows = _rows_that_differ(array, other[name])
+        rows = rows_that_differ(array, other[name])
         if rows:
             return name, rows[0]
     return None
+
+
+def _gist(error: Exception) -> str:
+    """The lines of an error that say what is wrong; numba wraps them in many others."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    empty = ("Failed in", "During:", "This error", "- Resolution", "[1]", "There are")
+    return "; ".join([line for line in lines if line and not line.startswith(empty)][:4])[:400]
 
 
 def check_row(world: World, row: np.ndarray, bounds: EntityBox, i: int, where: str) -> None:

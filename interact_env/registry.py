@@ -65,19 +65,24 @@ def world(name: str) -> World:
         ValueError: there is none, or no such module; the message lists those there are.
     """
     module, _, name = name.rpartition(":")
-    if module and name not in _registry:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module is there, and lacks something itself
-            raise ValueError(f"no module {module!r} to import for the world {name!r}") from None
+    if module:
+        _import(module)
     if name not in _registry:
         raise ValueError(
             f"no world {name!r}; known: {', '.join(sorted(_registry))}; "
             f"one of your own is named with its module, as in my_module:{name or 'my_world_v0'}"
         )
+    home = _registry[name].module
+    if module and home.partition(".")[0] != module.partition(".")[0]:
+        raise ValueError(f"world {name!r} is not of module {module!r} but of {home!r}")
     return _registry[name]
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a module may do wrong
+        raise ValueError(f"module {module!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def registered() -> dict[str, World]:

@@ -175,6 +175,8 @@ def precision(dtype: Any) -> np.dtype[Any]:
     Raises:
         ValueError: neither "float32" nor "float64".
     """
+    if isinstance(dtype, type | np.dtype):  # np.float64 and the like
+        dtype = np.dtype(dtype).name
     return np.dtype(check.one_of("dtype", dtype, PRECISIONS))
 
 

@@ -291,12 +291,12 @@ def run_new_world(config: NewWorldConfig) -> int:
     from train import new_world
 
     world, test = new_world.write(config.name, config.folder)
-    console.print(f"wrote {world} and {test}", highlight=False)
-    console.print(f"try: pytest {test}", highlight=False)
-    console.print(
-        f"     interact-env train --env {config.name}:{config.name}_v0 --out runs/{config.name}",
-        highlight=False,
-    )
+    console.print(f"wrote {world} and {test}", highlight=False, soft_wrap=True)
+    steps = [] if config.folder == Path() else [f"cd {config.folder}"]
+    steps.append(f"pytest {test.name}")
+    steps.append(f"interact-env train --env {config.name}:{config.name}_v0 --out runs/{config.name}")
+    for step in steps:
+        console.print(f"try: {step}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -131,7 +131,7 @@ def arenas(env: str, parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Worlds without an `arena_size` are taken as they are.
     """
     world = interact_env.world(env)
-    if world.arena_size is None:
+    if world.arena_size is None or not {"size", "density"} <= world.parameters().keys():
         return {"as trained": dict(parameters)}
     # A range of counts may mean a range of sizes: the arena of training is that of the most agents.
     params = world.params(parameters)

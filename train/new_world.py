@@ -8,6 +8,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import interact_env
+
 TEMPLATE, NAME = "train.template", "my_world"
 
 
@@ -29,6 +31,8 @@ def write(name: str, folder: Path) -> list[Path]:
         raise ValueError(
             f"name must be small letters, digits and _, as in 'my_world', without a version, not {name!r}"
         )
+    if name == "conftest" or any(known.startswith(f"{name}_v") for known in interact_env.registered()):
+        raise ValueError(f"name {name!r} has a meaning already: choose another")
     if importlib.util.find_spec(name) is not None and not (folder / f"{name}.py").exists():
         raise ValueError(f"name {name!r} is that of a module that is there already: choose another")
     texts = {

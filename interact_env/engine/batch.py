@@ -356,9 +356,9 @@ def _supported(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """The action space, if the engine knows its kind."""
     if isinstance(space, spaces.Discrete) and space.start == 0:
         return space
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
         return space
-    raise ValueError(f"action_space must be Discrete from 0 or a Box of shape (K,), not {space}")
+    raise ValueError(f"action_space must be Discrete from 0 or a bounded Box of shape (K,), not {space}")
 
 
 def _threads(n_threads: int | None, n_worlds: int, n_slots: int) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import types
 from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any
 
 import numpy as np
+from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
@@ -28,7 +29,7 @@ def keep_on_disk(compiled: Callable[..., Any], *about: object) -> None:
     if not isinstance(compiled, Dispatcher):  # plain Python, under NUMBA_DISABLE_JIT=1
         return
     with contextlib.suppress(RuntimeError):  # no folder for code typed into an interpreter
-        compiled._cache = _RuleCache(compiled.py_func, about)  # type: ignore[attr-defined]
+        compiled._cache = _RuleCache(compiled, about)  # type: ignore[attr-defined]
 
 
 class Unknown(Exception):
@@ -42,7 +43,7 @@ def fingerprint(*values: object) -> str:
         Unknown: a value is of a kind that has no such hash.
     """
     digest = hashlib.sha256(np.__version__.encode())
-    for text in _describe(values, set()):
+    for text in _describe(values, {}):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()
 
@@ -50,9 +51,9 @@ def fingerprint(*values: object) -> str:
 class _RuleCache(FunctionCache):
     """numba's cache with a key of our own, and a file for each key, so that processes cannot mix them up."""
 
-    def __init__(self, function: Callable[..., Any], about: tuple[object, ...]) -> None:
-        super().__init__(function)
-        self._about = about
+    def __init__(self, rule: Dispatcher, about: tuple[object, ...]) -> None:
+        super().__init__(rule.py_func)
+        self._rule, self._about = rule, about
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -74,50 +75,62 @@ class _RuleCache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> str:
         # At the first call, not before: rules may read names that come after them in their file.
-        rules = fingerprint(self._py_func, *self._about)
-        # A type's text does not tell the names of a NamedTuple's fields, by which rules find them.
-        argument_types = [(repr(t), getattr(t, "fields", ())) for t in sig]
-        return hashlib.sha256(repr((argument_types, codegen.magic_tuple(), rules)).encode()).hexdigest()
+        rules = fingerprint(self._rule, *self._about)
+        switches = [getattr(config, name) for name in ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")]
+        about = (*map(_describe_type, sig), codegen.magic_tuple(), switches, rules)
+        return hashlib.sha256(repr(about).encode()).hexdigest()
 
     def _file(self, key: str) -> IndexDataCacheFile:
         return IndexDataCacheFile(self._cache_path, f"{self._py_func.__name__}-{key[:32]}", "")
 
 
-def _describe(value: object, seen: set[int]) -> Iterator[str]:
+def _describe_type(kind: Any) -> tuple[Any, ...]:
+    """A type of an argument; the text of a NamedTuple tells neither its fields nor which class it is."""
+    made_by = getattr(kind, "instance_class", tuple)
+    return (repr(kind), _name_of(made_by), *map(_describe_type, getattr(kind, "types", ())))
+
+
+def _describe(value: object, seen: dict[int, int]) -> Iterator[str]:
     """Texts that differ wherever the machine code made from `value` might."""
     if isinstance(value, Dispatcher):
-        value = value.py_func
-    if isinstance(value, types.FunctionType):
-        yield from _describe_function(value, seen)
-    elif isinstance(value, types.CodeType):
+        yield from _describe_rule(value, seen)
+    elif isinstance(value, CodeType):
         yield repr((value.co_code, value.co_names, value.co_varnames, value.co_freevars))
         yield from _describe(value.co_consts, seen)
     elif isinstance(value, tuple | list):
-        yield f"{type(value).__name__} of {len(value)}"
+        yield f"{_name_of(type(value))} of {len(value)}"
         for item in value:
             yield from _describe(item, seen)
     elif isinstance(value, type) and (hasattr(value, "_fields") or value.__module__ in ("builtins", "numpy")):
-        yield f"{value.__module__}.{value.__qualname__}{getattr(value, '_fields', '')}"
+        yield _name_of(value)
     elif isinstance(value, np.ndarray):
         yield f"{value.dtype} {value.shape} {value.tobytes().hex()}"
-    elif isinstance(value, types.ModuleType | types.BuiltinFunctionType | np.ufunc):
-        yield f"{type(value).__name__} {value.__name__}"
-    elif (
-        value is None
-        or value is ...
-        or isinstance(value, bool | int | float | complex | str | bytes | np.generic)
-    ):
+    elif isinstance(value, BuiltinFunctionType | np.ufunc) or _is_library(value):
+        yield f"{type(value).__name__} {value.__name__}"  # type: ignore[attr-defined]
+    elif value is None or value is ... or isinstance(value, _PLAIN):
         yield f"{type(value).__name__} {value!r}"
-    else:
+    else:  # a Python function too: what numba makes of it may be defined elsewhere
         raise Unknown(f"no fingerprint of {value!r}")
 
 
-def _describe_function(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
-    """Its code, and all that it reads outside of itself; once, since rules may call each other."""
-    yield function.__qualname__
+_PLAIN = (bool, int, float, complex, str, bytes, np.generic)
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}{getattr(kind, '_fields', '')}"
+
+
+def _describe_rule(rule: Any, seen: dict[int, int]) -> Iterator[str]:
+    """Its options, its code and all that it reads; once, since rules may call each other."""
+    function = rule.py_func
     if id(function) in seen:
+        yield f"number {seen[id(function)]}"
         return
-    seen.add(id(function))
+    seen[id(function)] = len(seen)
+    yield function.__qualname__
+    yield repr(sorted(rule.targetoptions.items()))
+    if not rule._can_compile:  # compiled for the types it was given, and no others
+        yield repr(rule.signatures)
     yield from _describe((function.__code__, function.__defaults__), seen)
     names = _names(function.__code__)
     for name in names:
@@ -128,14 +141,22 @@ def _describe_function(function: types.FunctionType, seen: set[int]) -> Iterator
         yield from _describe(_read_of(cell.cell_contents, names), seen)
 
 
-def _read_of(value: object, names: list[str]) -> object:
+def _is_library(value: object) -> bool:
+    libraries = ("math", "cmath", "numpy", "numba")
+    return isinstance(value, ModuleType) and value.__name__.partition(".")[0] in libraries
+
+
+def _read_of(value: object, names: list[str], above: tuple[object, ...] = ()) -> object:
     """What is read of a global: of a module, the attributes named; libraries go by their version."""
-    if not isinstance(value, types.ModuleType) or value.__name__ in ("math", "cmath", "numpy", "numba"):
+    if not isinstance(value, ModuleType) or _is_library(value):
         return value
-    return tuple((name, getattr(value, name)) for name in names if hasattr(value, name))
+    if value in above:  # modules that import each other
+        return value.__name__
+    found = ((name, getattr(value, name)) for name in names if hasattr(value, name))
+    return tuple((name, _read_of(inner, names, (*above, value))) for name, inner in found)
 
 
-def _names(code: types.CodeType) -> list[str]:
+def _names(code: CodeType) -> list[str]:
     """Names that a function, or one inside it, may read from its module."""
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
     return sorted({*code.co_names, *(name for c in inner for name in _names(c))})

@@ -1,6 +1,7 @@
 r"""Bodies that attract, repel and bend each other's paths, and must keep their stations.
 
-Three interactions, by strength; with softened squared distances \(A_{ij} = |x_i - x_j|^2 + s^2\):
+Three interactions, by strength; with softened squared distances \(A_{ij} = |x_i - x_j|^2 + s^2\), s being
+`softening` for the first two and `damping` for the third:
 
 - gravity \(G\): energy \(-G m_i m_j / \sqrt{A_{ij}}\) of a pair; attraction that every body feels alike.
 - charge \(k\): energy \(+k q_i q_j / \sqrt{A_{ij}}\) of a pair; a product of features decides the sign.
@@ -24,6 +25,9 @@ whatever n, and the pull of all others together grows as (mass inside) / (size o
 n M / n^(2/D), which this M keeps constant: masses of 1 in two dimensions, and lighter ones in three.
 Forces with a sign, or of short range, come from near bodies only; so that they give the same acceleration
 whatever M, charges are of the order of sqrt(M), and p_i, like the radius, of the cube root of the mass.
+Measured at the random start, from 8 to 512 bodies, the median acceleration goes from .8 to 1.2 m/s^2 for
+gravity, .7 to .9 for charge and .6 to 1.0 for three_body in two dimensions; in three, from .45 to .5, .6 to
+1.0, and .9 to 3.3 for the three-body force, which adds over pairs of neighbours (2.1 at 32 already).
 
 Entity row: position x, y, (z) in m, velocity in m/s, mass in kg, charge in C (of a unit in which the
 force between two of them is k / d^2), displacement to the anchor in m. Positions are from the centre.
@@ -48,7 +52,7 @@ from interact_env.world import Column, Repeat
 
 METRICS = ("anchor_distance", "fuel", "collisions")
 
-# The strength that a name alone stands for: bodies of the default density then accelerate by about 1 m/s^2.
+# The strength that a name alone stands for: bodies of the default density then accelerate by .5 to 3 m/s^2.
 _STRENGTHS = {"gravity": 1.0, "charge": 1.0, "three_body": 1000.0}
 _STARTS = ("random", "ring", "orbit", "figure_eight")
 _RANDOM, _RING, _ORBIT, _EIGHT = range(4)
@@ -231,7 +235,7 @@ def _check_start(params: Params) -> None:
     fixed = {_ORBIT: 2, _EIGHT: 3}.get(params.start)
     name = _STARTS[params.start]
     if fixed is not None and (params.n_min, params.n_max) != (fixed, fixed):
-        raise ValueError(f"start={name!r} needs n_agents={fixed}")
+        raise check.DoesNotFit(f"start={name!r} needs n_agents={fixed}")
     if fixed is not None and params.gravity == 0:
         raise ValueError(f"start={name!r} needs gravity: add it to interaction")
     for n in (params.n_min, params.n_max):
@@ -242,11 +246,18 @@ def _check_start(params: Params) -> None:
                 f"n_agents={n} do not fit: bodies of radius {params.radius:g} m cannot start apart in an "
                 f"arena {side:g} m wide; lower n_agents or radius, or raise size"
             )
-        if params.start == _RING and 2 * params.radius * n > math.pi * side:
+        if params.start != _RANDOM and n > 1 and _widest(params, n) > _closest(params, n, side):
             raise check.DoesNotFit(
-                f"n_agents={n} do not fit: bodies of radius {params.radius:g} m touch on a ring {side:g} m "
-                "wide; lower n_agents or radius, or raise size"
+                f"n_agents={n} do not fit: bodies of radius {params.radius:g} m touch at start={name!r} in "
+                f"an arena {side:g} m wide; lower n_agents or radius, or raise size"
             )
+
+
+def _closest(params: Params, n: int, side: float) -> float:
+    """Distance of neighbours at a start that is not random, m."""
+    if params.start == _RING:
+        return side * math.sin(math.pi / n)
+    return side / 2 if params.start == _ORBIT else math.hypot(_EIGHT_X, _EIGHT_Y)
 
 
 def blank(params: Params) -> State:
@@ -264,8 +275,7 @@ def columns(params: Params) -> tuple[Column, ...]:
     away = 1.001 * float(params.escape_radius)
     fast = 1.001 * float(params.escape_speed)
     edge = max(_EIGHT_X, float(arena_size(params, params.n_max)) / 2) + away
-    # Lighter in three dimensions the more there are: the fewest are the heaviest.
-    mass = 1.001 * _HEAVY * max(1.0, float(typical_mass(params, params.n_min)))
+    mass = 1.001 * _HEAVY  # the typical one is 1, or less
     return (
         *(Column(a, "position", -edge, edge, "m", params.wavelength) for a in axes),
         *(Column("v" + a, "real", -fast, fast, "m/s") for a in axes),
@@ -290,8 +300,8 @@ def arena_size(params, n):
 
 @rule
 def typical_mass(params, n):
-    """Mass that makes the typical acceleration independent of n, kg."""
-    return float(n) ** (2 / params.dims - 1)
+    """Mass that makes the typical acceleration independent of n, kg; 1 on the figure-eight."""
+    return 1.0 if params.start == _EIGHT else float(n) ** (2 / params.dims - 1)
 
 
 @rule
@@ -303,7 +313,8 @@ def _slots(params, n, side):
 
 @rule
 def _widest(params, n):
-    return 2 * params.radius * (_HEAVY * typical_mass(params, n)) ** (1 / 3)
+    heaviest = _HEAVY if params.start == _RANDOM or params.start == _ORBIT else 1.0  # noqa: PLR1714
+    return 2 * params.radius * (heaviest * typical_mass(params, n)) ** (1 / 3)
 
 
 @rule
@@ -416,6 +427,8 @@ def _pairs(params, state, i):
         if state.alive[j] and j != i:
             dx, dy, dz = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1], at[j, 2] - at[i, 2]
             near = dx * dx + dy * dy + dz * dz + params.softening2
+            if near == 0:  # in one place, without softening: no direction to pull in
+                continue
             pull = (
                 params.gravity * state.mass[i] * state.mass[j]
                 - params.charge * state.charge[i] * state.charge[j]
@@ -448,6 +461,8 @@ def _triples(params, state, i):
             b = bx * bx + by * by + bz * bz + params.damping2
             u, v, w = a + b - c, b + c - a, c + a - b
             q, abc = u * v * w, a * b * c
+            if abc == 0:
+                continue
             scale = (
                 params.triple * state.bulk[i] * state.bulk[j] * state.bulk[k] / (abc * abc * math.sqrt(abc))
             )
@@ -506,7 +521,7 @@ def score(params, state, action, i, after, metrics):
     collisions = _collisions(params, state.alive, after, i)
     near = params.reach2 / (params.reach2 + distance2)
     limit2 = params.escape_radius * params.escape_radius
-    # Not a number, after a collision without softening, is out too.
+    # Not a number, after a clash of bodies without softening, is out too.
     if not (distance2 <= limit2 and speed2 <= params.escape_speed * params.escape_speed):
         after.alive[i] = False
         distance2, near = limit2, _0 * params.h
@@ -607,8 +622,7 @@ def _steer(params, state, i, action, share, pull):
     for a in range(params.dims):
         back = 0.35 * rate * (state.anchor[i, a] - state.position[i, a]) - state.velocity[i, a]
         wanted = rate * back - share * pull[a]
-        full = params.max_thrust if params.max_thrust > 0 else abs(wanted) + 1
-        action[i, a] = min(max(wanted / full, -1.0), 1.0)
+        action[i, a] = min(max(wanted / params.max_thrust, -1.0), 1.0) if params.max_thrust > 0 else 0.0
 
 
 POLICIES = {"balance": balance, "hold": hold}

@@ -5,13 +5,16 @@ import shutil
 import subprocess
 import sys
 import types
+from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 
 import interact_env
 from interact_env import rule
-from interact_env.engine.cache import Unknown, fingerprint
+from interact_env.engine.cache import Unknown, _describe_type, fingerprint
+from train import new_world
 
 ROOT = os.path.dirname(os.path.dirname(interact_env.__file__))
 WORLD = """
@@ -101,6 +104,64 @@ def test_the_fingerprint_covers_what_a_rule_is_made_of():
     assert make((1, 2), 1) != make((12,), 1)
 
 
+def test_factory_rules_are_told_apart():
+    def mover(factor):
+        @rule
+        def move(x):
+            return x * factor
+
+        return move
+
+    first, second = mover(0.5), mover(0.25)
+    orders = [(first, second, first), (first, second, second), (first, first, second)]
+    assert len({fingerprint(*order) for order in orders}) == 3
+    assert fingerprint(first, second) == fingerprint(mover(0.5), mover(0.25))
+
+
+def test_the_fingerprint_covers_options_fields_and_modules(tmp_path, monkeypatch):
+    def of(options):
+        return fingerprint(numba.njit(**options)(lambda x: 1 / x))
+
+    assert of({"error_model": "numpy"}) != of({"error_model": "python"})
+    explicit = [fingerprint(numba.njit(s)(lambda x: x / 3)) for s in ("f8(f8)", "f4(f4)")]
+    assert explicit[0] != explicit[1]
+    left, right = NamedTuple("T", [("a", int), ("b", int)]), NamedTuple("T", [("b", int), ("a", int)])
+    assert fingerprint(left(1, 2)) != fingerprint(right(1, 2))
+    outer, inner = types.ModuleType("outer"), types.ModuleType("outer.inner")
+    outer.inner, inner.outer, inner.F = inner, outer, 2.0
+    reads = rule(types.FunctionType(compile("outer.inner.F", "x", "eval"), {"outer": outer}))
+    before = fingerprint(reads)
+    inner.F = 3.0
+    assert fingerprint(reads) != before
+
+
+def test_types_of_arguments_are_told_apart():
+    def described(kind, *fields):
+        made = NamedTuple("P", [(name, int) for name in fields])
+        made.__module__ = kind
+        return _describe_type(numba.typeof(made(*range(len(fields)))))
+
+    assert described("one", "a", "b") == described("one", "a", "b")
+    assert len({described("one", "a", "b"), described("one", "b", "a"), described("two", "a", "b")}) == 3
+    inner = [NamedTuple("W", [(a, int), (b, int)]) for a, b in ("lr", "rl")]
+    assert len({_describe_type(numba.typeof((w(1, 2), 3))) for w in inner}) == 2
+
+
+def test_two_worlds_from_the_template_live_side_by_side(tmp_path):
+    """Their engine rules are alike; the machine code is for the one's types or the other's."""
+    for name in ("aaa", "bbb"):
+        new_world.write(name, tmp_path)
+    code = (
+        "import sys, interact_env as ie; b = ie.make_batch(sys.argv[1], seed=0)\n"
+        "b.reset(); b.step(b.scripted('drift'))"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    for name in ("aaa", "bbb", "aaa"):
+        command = [sys.executable, "-c", code, f"{name}:{name}_v0"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_rules_that_call_each_other_have_one_too():
     namespace = {"rule": rule}
     exec("@rule\ndef even(n): return odd(n)\n@rule\ndef odd(n): return even(n)", namespace)  # noqa: S102
@@ -108,6 +169,6 @@ def test_rules_that_call_each_other_have_one_too():
 
 
 def test_what_could_change_unseen_is_not_kept():
-    for value in (object(), types.SimpleNamespace(a=1), {"a": 1}):
+    for value in (object(), types.SimpleNamespace(a=1), {"a": 1}, os.path.join):
         with pytest.raises(Unknown, match="no fingerprint of"):
             fingerprint(value)

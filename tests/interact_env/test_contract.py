@@ -128,6 +128,65 @@ def chooses_too_much(params, key, state, i, clock, action):
     action[i, 0] = 2
 
 
+@rule
+def writes_past_its_row(params, state, i, row):
+    row[0] = row[1] = row[2] = row[3] = row[4] = 0
+
+
+@rule
+def writes_past_its_metrics(params, state, action, i, after, metrics):
+    metrics[0] = metrics[1] = 0
+    return np.float32(0)
+
+
+@rule
+def moves_whom_is_not_there(params, state, action, i, after):
+    after.position[state.alive.size, 0] = 1
+
+
+@rule
+def sees_at_random(params, state, i, j):
+    return np.random.random() < 0.5
+
+
+@rule
+def observes_at_random(params, state, i, row):
+    row[0] = row[1] = row[2] = row[3] = np.random.random()
+
+
+@rule
+def acts_for_another(params, key, state, i, clock, action):
+    action[i, 0] = 0
+    action[0, 1] = -1
+
+
+@rule
+def acts_as_another(params, key, state, i, clock, action):
+    action[i, 0] = 0.5 if action[0, 0] == 0 else 0.0
+
+
+@rule
+def counts_the_absent(params, state, action, i, after, metrics):
+    metrics[0] = 0
+    for j in range(state.alive.size):
+        metrics[0] += after.position[j, 0] > 0.1
+    return metrics[0]
+
+
+@rule
+def takes_too_few(params, i, row):
+    row[0] = 0
+
+
+@rule
+def reads_what_is_not_there(params, state, i, row):
+    row[0] = stat.position[i, 0]  # noqa: F821
+
+
+def arena(params, n):
+    return 1.0
+
+
 def not_compiled(params, key, n, i, state):
     state.position[i, 0] = 1
 
@@ -178,12 +237,12 @@ BROKEN = {
     "hidden randomness in the reward": ({"score": scores_by_a_hidden_generator}, "score gives other results"),
     "spawn in order": (
         {"spawn": spawns_beside_the_agent_before},
-        "spawn gives agent . another position when the agents are visited in another order",
+        "spawn gives agent . other values of position when the agents are visited in another order",
     ),
     "row outside": ({"spawn": spawns_outside}, r"column 'x' of agent 1 is 100.0 at step 0, outside \[-3, 3"),
     "half-written state": (
         {"PHASES": (springs.drift, reads_half_written)},
-        "phase 'reads_half_written' gives agent . another position when .* it reads what it writes",
+        "phase 'reads_half_written' gives agent . other values of position when .* it reads what it writes",
     ),
     "another's row": (
         {"PHASES": (moves_its_neighbour,)},
@@ -198,7 +257,7 @@ BROKEN = {
         {"score": revives, "absent": True},
         "score of agent 3 lets agent 4 return, which is not there",
     ),
-    "score in order": ({"score": counts_those_who_left_before}, "score gives agent . another"),
+    "score in order": ({"score": counts_those_who_left_before}, "score gives agent . other values of"),
     "column not written": (
         {"observe": forgets_a_column},
         "observe: column 'vy' of agent 0 is nan at step 0: not written",
@@ -208,7 +267,33 @@ BROKEN = {
         {"observe": observes_a_half, "columns": columns_with(Column("kind", "category", 0, 2, "", 3))},
         "column 'kind' of agent 0 is 0.5 at step 0: a category is a whole number",
     ),
-    "policy": ({"POLICIES": {"much": chooses_too_much}}, r"policy 'much' chose \[2. 0.\] for agent 0, not"),
+    "policy": ({"POLICIES": {"much": chooses_too_much}}, r"policy 'much' chose \[ ?2\. .*\] for agent 0"),
+    "past the row": ({"observe": writes_past_its_row}, "observe writes (past the end|row 1) of the row"),
+    "past the metrics": ({"score": writes_past_its_metrics}, "score writes (past the end|row 1) of the met"),
+    "past the state": ({"PHASES": (moves_whom_is_not_there,)}, "writes past the end of position, of shape"),
+    "sight at random": ({"visible": sees_at_random}, r"visible.* gives other results for the same"),
+    "rows at random": ({"observe": observes_at_random}, "observe gives other results for the same"),
+    "acts for another": ({"POLICIES": {"p": acts_for_another}}, "policy 'p' writes row 0 of the action"),
+    "acts as another": ({"POLICIES": {"p": acts_as_another}}, "policy 'p' gives agent . other values of"),
+    "counts the absent": (
+        {"score": counts_the_absent, "absent": True},
+        "score gives agent . other values of the reward when the rows of absent agents change",
+    ),
+    "arguments": ({"observe": takes_too_few}, r"observe takes \(params, i, row\): must take 4 arguments"),
+    "a wrong name": ({"observe": reads_what_is_not_there}, r"observe cannot run: .*'stat' is not defined"),
+    "one phase without a comma": ({"PHASES": springs.drift}, "PHASES must be a tuple of at least one phase"),
+    "no phases": ({"PHASES": ()}, "PHASES must be a tuple of at least one phase"),
+    "no state": ({"blank": lambda params: [np.zeros(4)]}, "blank must return a NamedTuple of arrays"),
+    "no columns": ({"columns": lambda params: [("x", "real", 0, 1)]}, r"must return a tuple of interact_env"),
+    "metrics without a comma": ({"METRICS": "speed"}, "METRICS must be a tuple of at least one"),
+    "a metric twice": ({"METRICS": ("speed", "speed")}, "METRICS must be a tuple of at least one"),
+    "random is taken": ({"POLICIES": {"random": chooses_too_much}}, "POLICIES must not have 'random'"),
+    "an arena without size": ({"arena_size": arena}, "arena_size is for worlds with the parameters"),
+    "endless scene": ({"scene": lambda params, state: Scene(np.nan, 1, (True, True))}, "scene: every number"),
+    "endless actions": (
+        {"action_space": lambda params: spaces.Box(-np.inf, np.inf, (2,))},
+        "a bounded Box of shape",
+    ),
     "not compiled": ({"spawn": not_compiled}, "spawn is not compiled: decorate it with @interact_env.rule"),
     "no alive": ({"blank": state_without_alive}, r"State needs a field alive, bool of shape \(4,\)"),
     "no arrays": ({"blank": state_of_lists}, "blank: position must be an array of zeros"),
@@ -245,7 +330,12 @@ def test_a_broken_world_is_rejected_with_the_reason(name):
     vars(module).update(changes)
     with pytest.raises(ValueError, match=message) as caught:
         validate(World.from_module("broken", module), **parameters)
-    assert isinstance(caught.value, InvalidWorld) or name in ("action space", "no counts", "no default")
+    assert isinstance(caught.value, InvalidWorld) or name in (
+        "action space",
+        "endless actions",
+        "no counts",
+        "no default",
+    )
 
 
 def test_a_world_that_is_not_broken_passes_the_same_way():

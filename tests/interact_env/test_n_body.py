@@ -156,14 +156,13 @@ def test_kepler_ellipse_over_100_orbits():
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_figure_eight_returns_after_one_period(dims):
-    gravity = 3 ** (1 - 2 / dims)  # the bodies weigh 3^(2 / dims - 1)
     steps = 6326
     batch = simulation(
         3,
         dims,
         start="figure_eight",
         softening=0,
-        interaction={"gravity": gravity},
+        interaction="gravity",
         dt=PERIOD / steps,
         substeps=1,
     )
@@ -380,13 +379,35 @@ def test_a_body_that_passes_the_escape_radius_leaves():
     )
 
 
-def test_without_softening_a_crash_hurts_nobody_else():
-    batch = simulation(4, 2, softening=0, escape_radius=50)
+def test_without_softening_a_clash_hurts_nobody_else():
+    batch = simulation(4, 2, softening=0, interaction="gravity", escape_radius=50)
     put(batch, position=[[0, 0, 0], [0, 0, 0], [30, 0, 0], [0, 40, 0]], velocity=0)
     put(batch, anchor=batch.state().position)
     step = batch.step(batch.blank_actions())
     assert np.isfinite(step.reward).all()
-    assert step.terminated[0, :2].all()
+    assert not step.terminated[0, 2:].any()
+    assert np.isfinite(batch.rows).all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"start": "ring", "n_agents": 2, "size": 1, "radius": 0.51},
+        {"start": "ring", "n_agents": 3, "size": 1, "radius": 0.45},
+        {"start": "orbit", "n_agents": 2, "size": 0.2, "radius": 0.1},
+        {"start": "figure_eight", "n_agents": 3, "radius": 0.6},
+    ],
+)
+def test_nobody_starts_in_a_collision(given):
+    with pytest.raises(ValueError, match=r"do not fit: .* touch at start="):
+        interact_env.make("n_body_v0", **given)
+    batch = interact_env.make_batch("n_body_v0", 20, seed=0, **{**given, "radius": 0.4 * given["radius"]})
+    batch.reset()
+    positions = batch.save()["state.position"]
+    bulk = batch.save()["state.bulk"]
+    for i, j in itertools.combinations(range(given["n_agents"]), 2):
+        apart = np.linalg.norm(positions[:, i] - positions[:, j], axis=-1)
+        assert (apart > 0.4 * given["radius"] * (bulk[:, i] + bulk[:, j])).all()
 
 
 def test_balance_beats_hold_beats_random():
@@ -420,7 +441,7 @@ def test_balance_beats_hold_beats_random():
         ({"start": "figure_eight", "n_agents": (3, 4)}, "start='figure_eight' needs n_agents=3"),
         ({"size": 4, "density": 1}, "give size or density, not both"),
         ({"size": 1, "radius": 0.2}, "n_agents=8 do not fit: bodies of radius 0.2 m cannot start apart"),
-        ({"start": "ring", "radius": 2}, "n_agents=8 do not fit: .* touch on a ring"),
+        ({"start": "ring", "radius": 2}, "n_agents=8 do not fit: .* touch at start='ring'"),
         ({"dt": 0}, "dt must be a finite number >= 1e-09"),
         ({"substeps": 0}, "substeps must be a whole number"),
         ({"softening": -1}, "softening must be a finite number >= 0"),
@@ -428,7 +449,8 @@ def test_balance_beats_hold_beats_random():
         ({"escape_radius": 0}, "escape_radius must be a finite number > 0"),
         ({"vision_radius": "far"}, "vision_radius must be a number, None or 'auto', not 'far'"),
         ({"dtype": "float16"}, "dtype must be one of 'float32', 'float64', not 'float16'"),
-        ({"dtype": float}, "dtype must be one of 'float32', 'float64', not <class 'float'>"),
+        ({"dtype": np.float16}, "dtype must be one of 'float32', 'float64', not 'float16'"),
+        ({"dtype": 64}, "dtype must be one of 'float32', 'float64', not 64"),
     ],
 )  # fmt: skip
 def test_bad_parameters_are_named(parameters, message):

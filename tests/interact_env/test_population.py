@@ -18,8 +18,9 @@ def draw(value, words):
 
 
 def test_a_number_a_range_and_weights():
-    assert population(8).counts == (8,)
-    assert population((2, 4)) == ((2, 3, 4), (1, 1, 1))
+    assert list(population(8).counts) == [8]
+    assert population((2, 4)) == (range(2, 5), None)
+    assert population((1, 10**12)).range == (1, 10**12), "nothing is listed"
     assert population([(16, 1), (4, 3)]) == ((4, 16), (3, 1))
     assert population([[4, 1]]).range == (4, 4)
 
@@ -55,6 +56,7 @@ def test_the_density_is_kept_when_counts_are_drawn(world):
     ("value", "message"),
     [
         ([], r"n_agents must be a whole number, a \(low, high\) pair or a list of"),
+        ([(4, 1), 8], r"n_agents must be a list of \(count, weight\) pairs, not \[\(4, 1\), 8\]"),
         ([(4, 1, 2)], r"n_agents must be a list of \(count, weight\) pairs"),
         ([(4, 1), (4, 2)], "n_agents must name each count once"),
         ([(0, 1)], r"n_agents\[0\]\[0\] must be a whole number >= 1, not 0"),

@@ -81,15 +81,30 @@ def test_names_of_modules_that_are_there_are_refused(name, tmp_path):
         new_world.write(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["conftest", "n_body", "colliding_agents"])
+def test_names_that_mean_something_are_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=f"name '{name}' has a meaning already"):
+        new_world.write(name, tmp_path)
+
+
+def test_the_hint_leads_to_the_folder(tmp_path, capsys):
+    assert main(["new-world", "lake", "--folder", str(tmp_path / "sub")]) == 0
+    assert f"cd {tmp_path / 'sub'}" in capsys.readouterr().out
+
+
 def test_a_module_that_is_not_there_or_does_not_register_is_named(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="no module 'nowhere' to import for the world 'x_v0'"):
+    with pytest.raises(ValueError, match="module 'nowhere' cannot be imported: ModuleNotFoundError"):
         interact_env.make("nowhere:x_v0")
-    with pytest.raises(ValueError, match=r"no module 'os\.nowhere' to import"):
+    with pytest.raises(ValueError, match=r"module 'os\.nowhere' cannot be imported: ModuleNotFoundError"):
         interact_env.make("os.nowhere:x_v0")
+    with pytest.raises(ValueError, match=r"module '\.x' cannot be imported: TypeError"):
+        interact_env.make(".x:x_v0")
+    with pytest.raises(ValueError, match="world 'n_body_v0' is not of module 'os' but of 'interact_env"):
+        interact_env.make("os:n_body_v0")
     (tmp_path / "silent.py").write_text("")
     (tmp_path / "needy.py").write_text("import nothing_of_this_name\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="no world 'silent_v0'; known: "):
         interact_env.make("silent:silent_v0")
-    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+    with pytest.raises(ValueError, match=r"module 'needy' cannot be imported: .*nothing_of_this_name"):
         interact_env.make("needy:needy_v0")
