@@ -57,7 +57,7 @@ def test_four_threads_are_really_used_and_give_the_same_bits(world, parameters):
         "print(len(os.listdir('/proc/self/task')) - before, h.hexdigest())\n"
     )
     helpers = os.path.dirname(sys.modules["springs"].__file__)
-    env = {**os.environ, "NUMBA_NUM_THREADS": "4"}
+    env = {**os.environ, "NUMBA_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "1"}
     found = [
         subprocess.run(
             [sys.executable, "-c", code, n, helpers],
