@@ -136,5 +136,5 @@ def test_an_unknown_kind_of_action_space_is_refused():
     vars(module).update({k: v for k, v in vars(springs).items() if not k.startswith("__")})
     module.action_space = lambda params: gymnasium.spaces.MultiDiscrete([2, 2])
     interact_env.register("odd_v0", module)
-    with pytest.raises(ValueError, match="action_space must be Discrete from 0 or a Box"):
+    with pytest.raises(ValueError, match="action_space must be Discrete from 0 or a bounded Box"):
         interact_env.make("odd_v0")
