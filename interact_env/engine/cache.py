@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba.core import config
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
@@ -30,6 +34,20 @@ def keep_on_disk(compiled: Callable[..., Any], *about: object) -> None:
         return
     with contextlib.suppress(RuntimeError):  # no folder for code typed into an interpreter
         compiled._cache = _RuleCache(compiled, about)  # type: ignore[attr-defined]
+
+
+def _number_functions_anew() -> None:
+    """Let the names of compiled functions be this process's own.
+
+    A function's name ends in numba's running number, and the linker takes the first of a name. Counted from
+    1 in every process, two functions of one factory kept by two processes would be taken for each other.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(62))
+
+
+_number_functions_anew()
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_number_functions_anew)
 
 
 class Unknown(Exception):

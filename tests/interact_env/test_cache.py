@@ -43,14 +43,19 @@ print(rules.outer(1.0), len(compiled))
 """
 
 
-def call(folder):
-    """What the rule returns in a new process, and how many functions were compiled."""
+def run(folder, code):
+    """The words that a new process prints, which keeps its machine code in the folder."""
     env = {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "NUMBA_CACHE_DIR": str(folder / "kept")}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    run = subprocess.run(
-        [sys.executable, "-c", CALL], env=env, capture_output=True, text=True, timeout=120, check=True
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=True
     )
-    value, compiled = run.stdout.split()
+    return ended.stdout.split()
+
+
+def call(folder):
+    """What the rule returns in a new process, and how many functions were compiled."""
+    value, compiled = run(folder, CALL)
     return float(value), int(compiled)
 
 
@@ -133,6 +138,34 @@ def test_the_fingerprint_covers_options_fields_and_modules(tmp_path, monkeypatch
     before = fingerprint(reads)
     inner.F = 3.0
     assert fingerprint(reads) != before
+
+
+TWINS = """
+from interact_env import rule
+
+def factory(value):
+    @rule
+    def twin(x):
+        if x > 1e6:  # too long for LLVM to put it in its caller's place
+            for k in range(int(x)):
+                x += x * k if x < k else x / (k + value)
+        return x + value
+    return twin
+
+one, two = factory(1.0), factory(2.0)
+
+@rule
+def both(x):
+    return one(x) * 10 + two(x)
+"""
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_code_kept_by_different_processes_is_linked_to_its_own(tmp_path):
+    """Numba numbers functions in each process from 1: two of one name could be taken for each other."""
+    (tmp_path / "twins.py").write_text(TWINS)
+    for code, result in (("one(1.0)", 2.0), ("two(1.0)", 3.0), ("both(1.0)", 23.0)):
+        assert run(tmp_path, f"import twins; print(twins.{code})") == [str(result)]
 
 
 def test_types_of_arguments_are_told_apart():
