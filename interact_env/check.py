@@ -65,6 +65,21 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
+def vision(name: str, value: Any, auto: float, high: float) -> float:
+    """A radius of sight in [0, high]; None: inf, which sees all; "auto": `auto`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if value is None:
+        return math.inf
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f"{name} must be a number, None or 'auto', not {value!r}")
+        return auto
+    return real(name, value, 0, high)
+
+
 def count_range(name: str, value: Any) -> tuple[int, int]:
     """A number of agents as (low, high): a whole number >= 1 or a pair of them, low <= high.
 

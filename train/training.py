@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numba
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -65,7 +66,6 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
         config.env,
         config.n_worlds,
         seed=config.seed,
-        n_threads=min(config.threads, max_threads()) or None,
         **parameters,
     )
     model = EntityPPO(
@@ -106,15 +106,17 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
 
 
 def threads(n: int) -> None:
-    """Let torch use n CPU threads; 0 leaves its own choice.
+    """Let torch and the batches use n CPU threads; 0 leaves each its own choice.
 
     Raises:
         ValueError: n is negative.
     """
     if n < 0:
         raise ValueError(f"--threads must be >= 0, not {n}")
-    if n:
-        torch.set_num_threads(n)
+    own = torch.get_num_threads()
+    # Starts numba's threads too: doing so sets OpenMP's number, which is torch's.
+    numba.set_num_threads(min(n or max_threads(), max_threads()))
+    torch.set_num_threads(n or own)
 
 
 def pick_device(name: str) -> str:

@@ -57,7 +57,7 @@ class WorldBatch:
             world: the rules.
             n_worlds: B.
             seed: in [0, 2**64); None draws one from the operating system.
-            n_threads: None: one for a small batch, else as many as numba has.
+            n_threads: None: one for a small batch, else as many as numba is set to use.
             first_world: number of world 0, so that two batches can play different worlds.
             parameters: of the world, see its `configure`; `n_agents` may be a list of (count, weight)
                 pairs too, and `dtype` is "float32" or "float64".
@@ -362,10 +362,11 @@ def _supported(space: spaces.Space[Any]) -> spaces.Space[Any]:
 
 
 def _threads(n_threads: int | None, n_worlds: int, n_slots: int) -> int:
-    most = max_threads()
     if n_threads is None:
-        return min(most, n_worlds) if n_worlds * n_slots * n_slots >= _PARALLEL_PAIRS else 1
-    return check.whole("n_threads", n_threads, 1, most)
+        return (
+            min(numba.get_num_threads(), n_worlds) if n_worlds * n_slots * n_slots >= _PARALLEL_PAIRS else 1
+        )
+    return check.whole("n_threads", n_threads, 1, max_threads())
 
 
 def max_threads() -> int:

@@ -126,11 +126,13 @@ def configure(
     n_labels = check.whole("n_labels", n_labels, 1, 2**15)
     rule_of_labels, matrix = _collides(collides, n_labels)
     density = check.real("density", _DENSITY if density is None else density, 0, 1, above=True)
+    # Beyond half the longest wavelength a displacement and its mirror image look the same.
+    farthest = period / 2
     params = Params(
         n_min=n_min,
         n_max=n_max,
         max_cycles=0 if max_cycles is None else check.whole("max_cycles", max_cycles, 1, 2**31),
-        vision_radius=_vision(vision_radius, radius, period),
+        vision_radius=check.vision("vision_radius", vision_radius, min(2 * radius + 3.0, farthest), farthest),
         radius=radius,
         size=size or 0,
         cells_per_agent=1 / density,
@@ -163,17 +165,6 @@ def _collides(given: str | Sequence[Sequence[bool]], n_labels: int) -> tuple[int
             f"not {given!r}"
         )
     return _MATRIX, matrix.astype(np.bool_)
-
-
-def _vision(vision_radius: float | str | None, radius: int, period: int) -> float:
-    if vision_radius is None:
-        return math.inf
-    if vision_radius == "auto":
-        return min(2 * radius + 3.0, period / 2)
-    if isinstance(vision_radius, str):
-        raise ValueError(f"vision_radius must be a number, None or 'auto', not {vision_radius!r}")
-    # Beyond half the longest wavelength a displacement and its mirror image look the same.
-    return check.real("vision_radius", vision_radius, 0, period / 2)
 
 
 def _check_fit(params: Params) -> None:

@@ -181,7 +181,7 @@ def configure(
         n_min=n_min,
         n_max=n_max,
         max_cycles=0 if max_cycles is None else check.whole("max_cycles", max_cycles, 1, 2**31),
-        vision_radius=_vision(vision_radius, wavelength),
+        vision_radius=check.vision("vision_radius", vision_radius, wavelength / 2, _FAR),
         dims=dims,
         substeps=substeps,
         h=h,
@@ -219,16 +219,6 @@ def _strengths(interaction: str | Mapping[str, float]) -> dict[str, float]:
     return {
         name: check.real(f"interaction[{name!r}]", interaction.get(name, 0.0), 0, 1e6) for name in _STRENGTHS
     }
-
-
-def _vision(vision_radius: float | str | None, wavelength: int) -> float:
-    if vision_radius is None:
-        return math.inf
-    if vision_radius == "auto":
-        return wavelength / 2
-    if isinstance(vision_radius, str):
-        raise ValueError(f"vision_radius must be a number, None or 'auto', not {vision_radius!r}")
-    return check.real("vision_radius", vision_radius, 0, _FAR)
 
 
 def _check_start(params: Params) -> None:

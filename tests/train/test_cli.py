@@ -172,3 +172,18 @@ def test_demo_makes_every_file(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("latest", "learning_curve.png", "count_transfer.png", "evaluation.json", "episode.gif"):
         assert (out / name).stat().st_size > 0
+
+
+def test_threads_hold_for_torch_and_batches_alike():
+    code = """
+import torch, interact_env
+from train import training
+training.threads(1)
+batch = interact_env.make_batch("colliding_agents_v0", 64, seed=0, n_agents=32)
+assert batch._threads == 1, batch._threads
+parallel = interact_env.make_batch("colliding_agents_v0", 2, seed=0, n_threads=2)
+parallel.reset()
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+"""
+    env = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=120)
