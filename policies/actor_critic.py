@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from policies.embedding import Column, EntityEmbedding
-from policies.registry import Interaction, interaction
+from policies.embedding import Column, EntityEmbedding, Rotation
+from policies.registry import Make, interaction
 
 
 class Block(nn.Module):
     """x + interaction(norm(x)), then x + mlp(norm(x)); a pre-LN transformer block."""
 
-    def __init__(self, make: Interaction, d_model: int, n_heads: int, d_head: int) -> None:
+    def __init__(self, make: Make, d_model: int, n_heads: int, d_head: int) -> None:
         """`make` is an interaction of the registry."""
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
@@ -31,7 +31,7 @@ class Block(nn.Module):
         x: Tensor,
         mask: Tensor,
         visible: Tensor | None,
-        rotation: Tensor | None,
+        rotation: Rotation | None,
         memory: Tensor,
     ) -> Tensor:
         """(B, L, d_model) -> (B, L, d_model)."""
@@ -68,7 +68,7 @@ class EntityActorCritic(nn.Module):
             d_model: width of the residual stream.
             n_layers: number of blocks.
             n_heads: heads of a block.
-            positions: "rotary", "fourier" or "plain", see `EntityEmbedding`.
+            positions: "rotary", "rotary_qk", "fourier" or "plain", see `EntityEmbedding`.
 
         Raises:
             ValueError: an unknown name, or a size below 1.
@@ -105,9 +105,33 @@ class EntityActorCritic(nn.Module):
         Returns:
             logits (B, L, n_outputs) and values (B, L).
         """
-        x, rotation = self.embedding(torch.where(mask[..., None], rows, 0.0))
-        memory = self.memory_norm(x)
+        x, rotation, memory = self._embed(rows, mask)
         for block in self.blocks:
             x = block(x, mask, visible, rotation, memory)
         x = self.norm(x)
         return self.actor(x), self.critic(x).squeeze(-1)
+
+    @torch.no_grad()
+    def weights(self, rows: Tensor, mask: Tensor, visible: Tensor | None = None) -> list[Tensor]:
+        """How much entity j counts for i in each block, (B, heads, L, L); called as `forward` is.
+
+        Raises:
+            ValueError: the interaction weighs no pairs.
+        """
+        x, rotation, memory = self._embed(rows, mask)
+        found = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            seen = (mask, visible, rotation, memory)
+            try:
+                found.append(block.interaction.weights(block.norm(x), *seen))  # type: ignore[operator]
+            except (AttributeError, NotImplementedError):
+                kind = type(block.interaction).__name__
+                raise ValueError(f"policy must weigh pairs to have weights; {kind} does not") from None
+            x = block(x, *seen)
+        return found
+
+    def _embed(self, rows: Tensor, mask: Tensor) -> tuple[Tensor, Rotation | None, Tensor]:
+        """Vectors of the entities, their rotation, and what is seen of them by others."""
+        x, rotation = self.embedding(torch.where(mask[..., None], rows, 0.0))
+        return x, rotation, self.memory_norm(x)

@@ -1,24 +1,47 @@
-"""Attention over the entities of a set: every entity adds up what the others do to it."""
+"""Attention over the entities of a set: every entity adds up what the others do to it.
+
+Three modules, called as `Interaction.forward` says; usable alone on any (batch, entities, width) tensor:
+`HyperAttention(d_model=64, order=3)(x, mask)`. Their sums stand in `policies.sums`.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import mul
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from policies.embedding import rotate
+from policies.embedding import Rotation
+from policies.interaction import (
+    Interaction,
+    at_least_one,
+    head_width,
+    join_heads,
+    one_of,
+    split_heads,
+    turn,
+    turn_back,
+)
+from policies.sums import (
+    SUM_SCALE,
+    Reach,
+    as_complex,
+    as_real,
+    both_allowed,
+    every_pair,
+    joined_is_cheaper,
+    khatri_rao,
+    linear_sum,
+    product_sum,
+    softmax_pair_sum,
+    softmax_sum,
+    softmax_weights,
+)
 
-# Divides every sum over entities in place of their number: a division by the number of entities
-# would teach the network the count it was trained with.
-SUM_SCALE = 1 / 4
-# Up to this many entities a plain batched product is faster on a CPU than torch's fused attention
-# (forward and backward, 4 threads: 2.7 times at 8 entities, 1.4 at 32, 0.8 at 64).
-DENSE_MAX = 32
 
-
-class SelfAttention(nn.Module):
+class SelfAttention(Interaction):
     r"""Pairwise interactions, \(y_i = \sum_j f(x_i, x_j) w(x_j)\), multi-head.
 
     softmax: \(y_i = \sum_j \mathrm{softmax}_j(q_i \cdot k_j / \sqrt{d_h}) v_j\); a weighted mean, which
@@ -28,7 +51,7 @@ class SelfAttention(nn.Module):
 
     q comes from x; k and v from `memory` (by default x too).
 
-    Cost: softmax and linear with `visible` O(L^2); linear without, O(L) where that is cheaper.
+    Cost: softmax, and linear with `visible`, O(L^2); linear without it O(L), where that is cheaper.
 
     Source: Vaswani et al. 2017 (softmax); Ustaomeroglu and Qu 2025, arXiv 2506.06179 (linear); Su et al.
     2021, arXiv 2104.09864 (rotation of q and k); the rotation of v and the constant are ours.
@@ -37,111 +60,348 @@ class SelfAttention(nn.Module):
     def __init__(
         self,
         d_model: int,
-        n_heads: int,
-        d_head: int,
+        n_heads: int = 4,
+        d_head: int | None = None,
         *,
         kind: str = "softmax",
         exclude_self: bool = True,
+        causal: bool = False,
     ) -> None:
         """Make the layer.
 
         Args:
             d_model: width of the input and output.
             n_heads: number of heads.
-            d_head: width of q, k and v of a head; even where a rotation is used.
+            d_head: width of q, k and v of a head; None: d_model / n_heads. Even where a rotation is used.
             kind: "softmax" or "linear".
             exclude_self: leave j = i out of the sum.
+            causal: leave j > i out of the sum, for sequences.
 
         Raises:
-            ValueError: an unknown kind, or a size below 1.
+            ValueError: an unknown kind, or a size that is not allowed.
         """
-        super().__init__()
-        if kind not in ("softmax", "linear"):
-            raise ValueError(f"kind must be 'softmax' or 'linear', not {kind!r}")
-        for name, value in (("d_model", d_model), ("n_heads", n_heads), ("d_head", d_head)):
-            if value < 1:
-                raise ValueError(f"{name} must be >= 1, not {value}")
-        self.n_heads, self.d_head, self.kind, self.exclude_self = n_heads, d_head, kind, exclude_self
-        self.query = nn.Linear(d_model, n_heads * d_head, bias=False)
-        self.key_value = nn.Linear(d_model, 2 * n_heads * d_head, bias=False)
-        self.out = nn.Linear(n_heads * d_head, d_model)
+        super().__init__(d_model, exclude_self=exclude_self, causal=causal)
+        self.n_heads, self.d_head = n_heads, head_width(d_model, n_heads, d_head)
+        self.kind = one_of("kind", kind, ("softmax", "linear"))
+        self.query = nn.Linear(d_model, n_heads * self.d_head, bias=False)
+        self.key_value = nn.Linear(d_model, 2 * n_heads * self.d_head, bias=False)
+        self.out = nn.Linear(n_heads * self.d_head, d_model)
 
-    def forward(
+    def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """The sum over j."""
+        q, k, v = self._project(x, memory, rotation)
+        y = softmax_sum(q, k, v, reach.pairs()) if self.kind == "softmax" else linear_sum(q, k, v, reach)
+        return self.out(turn_back(join_heads(y), rotation.values))
+
+    def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """What multiplies v_j in the sum."""
+        q, k, _ = self._project(x, memory, rotation)
+        scores = q @ k.transpose(-1, -2)
+        if self.kind == "softmax":
+            return softmax_weights(scores * self.d_head**-0.5, reach.pairs())
+        return (SUM_SCALE * scores).masked_fill(~reach.pairs(), 0.0)
+
+    def _project(self, x: Tensor, memory: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        k, v = self.key_value(memory).chunk(2, dim=-1)
+        q, k = turn(self.query(x), rotation.scores), turn(k, rotation.scores)
+        v = turn(v, rotation.values)
+        return split_heads(q, self.n_heads), split_heads(k, self.n_heads), split_heads(v, self.n_heads)
+
+
+class HyperFeatureAttention(Interaction):
+    r"""Pairwise interactions that are products over features: position x type x policy.
+
+    With the factors \(f^a_{ij} = b_a + q^a_i \cdot k^a_j / \sqrt{r_a}\) (b_a learned, 1 at the start: with
+    \(b_a = 0\) and small scores all gradients would vanish) and the values
+    \(v_j = \prod_a (W^a_V x_j + u^a)\) (u^a learned, 0 for the first and 1 for the others at the start):
+
+    - linear: \(y_i = c \sum_j (\prod_a f^a_{ij}) v_j\);
+    - softmax: \(y_i = \sum_j \mathrm{softmax}_j(\prod_a f^a_{ij}) v_j\);
+    - softmax_product: \(y_i = \sum_j (\prod_a \mathrm{softmax}_j f^a_{ij}) v_j\), which only adds logits and
+      so couples no features.
+
+    With a rotation each factor's q and k are turned, and the product of the values.
+
+    Cost: a product of score matrices, O(L^2 sum r_a), or one attention on Khatri-Rao features of width
+    D = prod (r_a + 1): O(L D d_head) for linear without `visible`, O(L^2 D) for softmax; the cheaper one.
+
+    Source: Ustaomeroglu and Qu 2025, arXiv 2506.06179. That the softmax is of the product by default, the
+    offsets and the rotation are ours.
+    """
+
+    def __init__(
         self,
-        x: Tensor,
-        mask: Tensor,
-        visible: Tensor | None = None,
-        rotation: Tensor | None = None,
-        memory: Tensor | None = None,
-    ) -> Tensor:
-        """What the others do to each entity.
+        d_model: int,
+        n_heads: int = 4,
+        d_head: int | None = None,
+        *,
+        features: int | Sequence[tuple[int, int]] = 2,
+        rank: int | Sequence[int] | None = None,
+        kind: str = "softmax",
+        exclude_self: bool = True,
+        causal: bool = False,
+    ) -> None:
+        """Make the layer.
 
         Args:
-            x: (B, L, d_model); rows outside the mask must be finite.
-            mask: (B, L) bool, True: the entity is there.
-            visible: (B, L, L) bool, True: i sees j; None: each sees all.
-            rotation: (B, L, d_head / 2) complex, of each entity's position, see `Rotary`.
-            memory: (B, L, d_model), what is seen of each entity; None: x.
+            d_model: width of the input and output.
+            n_heads: number of heads.
+            d_head: width of the values of a head; None: d_model / n_heads.
+            features: number of features, each with projections of the whole input; or for each the
+                (start, stop) of its own slice of the input.
+            rank: width of q and k of a feature, or one for each; None: d_head. As the rotation's where there
+                is one.
+            kind: "softmax", "softmax_product" or "linear".
+            exclude_self: leave j = i out of the sum.
+            causal: leave j > i out of the sum, for sequences.
 
-        Returns:
-            (B, L, d_model); the output bias alone for an entity that sees no other.
+        Raises:
+            ValueError: an unknown kind, or a size or slice that is not allowed.
         """
-        query = self.query(x)
-        key_value = self.key_value(x if memory is None else memory)
-        if rotation is not None:
-            query, key_value = rotate(query, rotation), rotate(key_value, rotation)
-        (q,) = split_heads(query, 1, self.n_heads)
-        k, v = split_heads(key_value, 2, self.n_heads)
-        if self.kind == "softmax":
-            y = softmax_sum(q, k, v, allowed_pairs(mask, visible, self.exclude_self))
+        super().__init__(d_model, exclude_self=exclude_self, causal=causal)
+        self.n_heads, self.d_head = n_heads, head_width(d_model, n_heads, d_head)
+        self.kind = one_of("kind", kind, ("softmax", "softmax_product", "linear"))
+        self.slices = _slices(features, d_model)
+        self.ranks = _ranks(rank, self.d_head, len(self.slices))
+        widths = [stop - start for start, stop in self.slices]
+        pairs = list(zip(widths, self.ranks, strict=True))
+        self.queries = nn.ModuleList(nn.Linear(w, n_heads * r, bias=False) for w, r in pairs)
+        self.keys = nn.ModuleList(nn.Linear(w, n_heads * r, bias=False) for w, r in pairs)
+        self.values = nn.ModuleList(nn.Linear(w, n_heads * self.d_head) for w in widths)
+        self.offset = nn.Parameter(torch.ones(len(widths), n_heads))
+        self.out = nn.Linear(n_heads * self.d_head, d_model)
+        _start_at_one(self.values)
+
+    def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """The sum over j."""
+        qs, ks = self._factors(x, memory, rotation)
+        parts = (linear(part) for linear, part in zip(self.values, self._features(memory), strict=True))
+        v = split_heads(turn(reduce(mul, parts), rotation.values), self.n_heads)
+        if self._joined_is_cheaper(x.shape[1], reach):
+            y = self._joined_sum(qs, ks, v, reach)
         else:
-            y = linear_sum(q, k, v, mask, visible, self.exclude_self)
-        y = y.transpose(1, 2).flatten(2)
-        if rotation is not None:
-            y = rotate(y, rotation.conj())
-        return self.out(y)
+            y = self._product(qs, ks, reach) @ v
+        return self.out(turn_back(join_heads(y), rotation.values))
+
+    def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """What multiplies v_j in the sum."""
+        return self._product(*self._factors(x, memory, rotation), reach)
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        return [x[..., start:stop] for start, stop in self.slices]
+
+    def _factors(self, x: Tensor, memory: Tensor, rotation: Rotation) -> tuple[list[Tensor], list[Tensor]]:
+        """Vectors q and k of every feature, (B, H, L, r_a), q divided by sqrt(r_a)."""
+
+        def parts(linears: nn.ModuleList, given: Tensor) -> list[Tensor]:
+            vectors = (linear(part) for linear, part in zip(linears, self._features(given), strict=True))
+            return [split_heads(turn(vector, rotation.scores), self.n_heads) for vector in vectors]
+
+        qs = [q * r**-0.5 for q, r in zip(parts(self.queries, x), self.ranks, strict=True)]
+        return qs, parts(self.keys, memory)
+
+    def _joined_is_cheaper(self, n: int, reach: Reach) -> bool:
+        if self.kind == "softmax_product" or (self.kind == "linear" and reach.visible is not None):
+            return False
+        return joined_is_cheaper(n, self.ranks, self.d_head, linear=self.kind == "linear")
+
+    def _joined_sum(self, qs: list[Tensor], ks: list[Tensor], v: Tensor, reach: Reach) -> Tensor:
+        """One attention on Khatri-Rao features, whose plain product is the product of the factors."""
+        ones = [torch.ones_like(k[..., :1]) for k in ks]
+        offsets = [b[:, None, None] * one for b, one in zip(self.offset, ones, strict=True)]
+        q = khatri_rao([torch.cat(pair, dim=-1) for pair in zip(offsets, qs, strict=True)])
+        k = khatri_rao([torch.cat(pair, dim=-1) for pair in zip(ones, ks, strict=True)])
+        if self.kind == "linear":
+            return linear_sum(q, k, v, reach)
+        return softmax_sum(q, k, v, reach.pairs(), scale=1.0)
+
+    def _product(self, qs: list[Tensor], ks: list[Tensor], reach: Reach) -> Tensor:
+        """The product of the factors' score matrices, (B, H, L, L)."""
+        factors = [
+            q @ k.transpose(-1, -2) + b[:, None, None] for q, k, b in zip(qs, ks, self.offset, strict=True)
+        ]
+        if self.kind == "softmax_product":
+            return reduce(mul, [softmax_weights(f, reach.pairs()) for f in factors])
+        product = reduce(mul, factors)
+        if self.kind == "softmax":
+            return softmax_weights(product, reach.pairs())
+        return (SUM_SCALE * product).masked_fill(~reach.pairs(), 0.0)
 
 
-def split_heads(x: Tensor, parts: int, n_heads: int) -> tuple[Tensor, ...]:
-    """(B, L, parts * H * d) as `parts` tensors (B, H, L, d)."""
-    return x.unflatten(-1, (parts, n_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+class HyperAttention(Interaction):
+    r"""Interactions of order n: \(y_i = \sum_{j_1 ... j_m} f(x_i, x_{j_1}, ...) w(x_{j_1}, ...)\), m = n - 1.
+
+    Scores of low rank, \(a = \sum_r q_{ir} \prod_a k^a_{j_a r}\); values \(\prod_a v^a_{j_a}\), elementwise.
+    linear: \(y_i = c^m \sum a\, v\); softmax (order 3 only): over all pairs (j, k), of \(a / \sqrt{R}\).
+
+    With a rotation, neighbouring numbers are complex ones: products are complex products, and \(a\) is
+    the real part of \(\sum_r q_r \prod_a \bar{k}^a_r\). A translation by t turns every k and v of wavelength
+    \(\lambda\) by \(2 \pi t / \lambda\), so q is turned m times as far, and the result m times as far back:
+    the phases cancel, and only displacements remain.
+
+    Cost: linear O(L R d_head), with `visible` O(L^2 R d_head); softmax O(L^3), in tiles of at most
+    `max_scores` scores, which are computed again in the backward pass.
+
+    Source: Ustaomeroglu and Qu 2025, arXiv 2506.06179; the first k and v as in plain attention and the
+    others about a constant at the start: Roy et al. 2025 (2-simplicial attention), arXiv 2507.02754. Rotation
+    and distinct entities are ours.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int = 4,
+        d_head: int | None = None,
+        *,
+        order: int = 3,
+        rank: int | None = None,
+        kind: str = "softmax",
+        shared_values: bool = False,
+        distinct: bool = False,
+        exclude_self: bool = True,
+        causal: bool = False,
+        max_scores: int = 2**22,
+    ) -> None:
+        """Make the layer.
+
+        Args:
+            d_model: width of the input and output.
+            n_heads: number of heads.
+            d_head: width of the values of a head; None: d_model / n_heads.
+            order: n, the number of entities in an interaction, >= 3.
+            rank: R, width of q and k; None: d_head. As the rotation's where there is one.
+            kind: "softmax" (order 3 only) or "linear".
+            shared_values: one projection of the values for all places, instead of one each.
+            distinct: only tuples of different entities.
+            exclude_self: leave tuples with i out of the sum.
+            causal: leave tuples with an entity behind i out of the sum, for sequences.
+            max_scores: scores that a softmax holds at once: 2**22 of them, and the keys of their pairs, take
+                some 30 MB.
+
+        Raises:
+            ValueError: an unknown kind, or a size that is not allowed.
+        """
+        super().__init__(d_model, exclude_self=exclude_self, causal=causal)
+        self.n_heads, self.d_head = n_heads, head_width(d_model, n_heads, d_head)
+        self.kind = one_of("kind", kind, ("softmax", "linear"))
+        self.order = at_least_one("order", order)
+        if order < 3 or (kind == "softmax" and order > 3):
+            allowed = ">= 3" if kind == "linear" else "3 for kind='softmax', whose cost grows as L^order"
+            raise ValueError(f"order must be {allowed}, not {order}")
+        self.rank = at_least_one("rank", self.d_head if rank is None else rank)
+        self.max_scores = at_least_one("max_scores", max_scores)
+        self.distinct, self.shared_values = distinct, shared_values
+        n_values = 1 if shared_values else order - 1
+        self.query = nn.Linear(d_model, n_heads * self.rank, bias=False)
+        self.keys = nn.ModuleList(nn.Linear(d_model, n_heads * self.rank) for _ in range(order - 1))
+        self.values = nn.ModuleList(nn.Linear(d_model, n_heads * self.d_head) for _ in range(n_values))
+        self.out = nn.Linear(n_heads * self.d_head, d_model)
+        _start_at_one(self.keys, 1 / self.rank)
+        _start_at_one(self.values)
+
+    def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """The sum over tuples."""
+        q, ks, vs = self._project(x, memory, rotation)
+        if self.kind == "softmax":
+            y = softmax_pair_sum(q, ks, vs, reach, distinct=self.distinct, max_scores=self.max_scores)
+        else:
+            y = as_real(product_sum(q, ks, vs, reach, distinct=self.distinct))
+        return self.out(turn_back(join_heads(y), self._far(rotation.values)))
+
+    def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """The mean of the pair weights' two marginals; materialises all triples.
+
+        Raises:
+            ValueError: the order is not 3.
+        """
+        if self.order != 3:
+            raise ValueError(f"weights are those of order 3, not {self.order}")
+        q, ks, _ = self._project(x, memory, rotation)
+        n = x.shape[1]
+        scores = as_real(q) @ as_real(every_pair(*ks)).transpose(-1, -2)
+        allowed = both_allowed(reach.pairs(), distinct=self.distinct)
+        if self.kind == "softmax":
+            weights = softmax_weights(scores * self.rank**-0.5, allowed)
+        else:
+            weights = (SUM_SCALE**2 * scores).masked_fill(~allowed, 0.0)
+        weights = weights.unflatten(-1, (n, n))
+        return (weights.sum(-1) + weights.sum(-2)) / 2
+
+    def _far(self, angles: Tensor | None) -> Tensor | None:
+        """Angles as many times as there are others in a tuple."""
+        return None if angles is None else angles ** (self.order - 1)
+
+    def _project(
+        self, x: Tensor, memory: Tensor, rotation: Rotation
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Query, keys and values; complex where they are turned."""
+
+        def project(linear: nn.Module, given: Tensor, angles: Tensor | None) -> Tensor:
+            part = split_heads(turn(linear(given), angles), self.n_heads)
+            return part if angles is None else as_complex(part)
+
+        keys = [project(linear, memory, rotation.scores) for linear in self.keys]
+        values = [project(linear, memory, rotation.values) for linear in self.values]
+        query = project(self.query, x, self._far(rotation.scores))
+        return query, keys, values * (self.order - 1 if self.shared_values else 1)
 
 
-def allowed_pairs(mask: Tensor, visible: Tensor | None, exclude_self: bool) -> Tensor:
-    """(B, 1, L, L) bool: j counts for i."""
-    pairs = mask[:, None, :].expand(-1, mask.shape[1], -1)
-    if visible is not None:
-        pairs = pairs & visible
-    if exclude_self:
-        pairs = pairs & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    return pairs[:, None]
+class MixedAttention(Interaction):
+    """Some heads of one kind, some of another: the sum of several modules of the same width.
+
+    Each module has its own output projection, so the sum is that of one projection of all heads together.
+
+    Source: the best language model of Ustaomeroglu and Qu 2025 mixes self- and hyperfeature attention heads.
+    """
+
+    def __init__(self, *parts: Interaction) -> None:
+        """Mix the parts.
+
+        Raises:
+            ValueError: none, or of different widths.
+        """
+        widths = {part.d_model for part in parts}
+        if len(widths) != 1:
+            raise ValueError(f"parts must be one or more modules of one d_model, not of {sorted(widths)}")
+        super().__init__(parts[0].d_model)
+        self.parts = nn.ModuleList(parts)
+
+    def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """The sum of the parts' answers."""
+        return reduce(
+            torch.add, [part.answer(x, memory, rotation, own) for part, own in self._reaches(reach)]
+        )
+
+    def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
+        """Those of all parts, (B, all their heads, L, L)."""
+        found = [part.pair_weights(x, memory, rotation, own) for part, own in self._reaches(reach)]
+        return torch.cat(found, dim=1)
+
+    def _reaches(self, reach: Reach) -> list[tuple[Interaction, Reach]]:
+        """The parts, each with its own flags."""
+        parts = [part for part in self.parts if isinstance(part, Interaction)]
+        return [(p, reach._replace(exclude_self=p.exclude_self, causal=p.causal)) for p in parts]
 
 
-def softmax_sum(q: Tensor, k: Tensor, v: Tensor, pairs: Tensor) -> Tensor:
-    """Softmax attention, all (B, H, L, d); 0 where no pair is allowed."""
-    some = pairs.any(dim=-1, keepdim=True)
-    # A row with no pair would be 0 / 0: let it see all, then drop what it saw.
-    open_pairs = pairs | ~some
-    if q.shape[-2] <= DENSE_MAX:
-        scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-        y = scores.masked_fill(~open_pairs, -math.inf).softmax(dim=-1) @ v
-    else:
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=open_pairs)
-    return torch.where(some, y, 0.0)
+def _start_at_one(linears: nn.ModuleList, value: float = 1.0) -> None:
+    """Biases such that a product starts near its first factor: 0 for that, `value` for the others."""
+    for k, linear in enumerate(linears):
+        assert isinstance(linear, nn.Linear)
+        nn.init.constant_(linear.bias, value if k else 0.0)
 
 
-def linear_sum(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, visible: Tensor | None, exclude_self: bool
-) -> Tensor:
-    """Linear attention, all (B, H, L, d), in the cheaper of its two exact forms."""
-    n, d = q.shape[-2:]
-    q = q * SUM_SCALE
-    if visible is not None or n <= d:
-        pairs = allowed_pairs(mask, visible, exclude_self)
-        return (q @ k.transpose(-1, -2)).masked_fill(~pairs, 0.0) @ v
-    # (q k^T) v = q (k^T v): linear in the number of entities.
-    k = k.masked_fill(~mask[:, None, :, None], 0.0)
-    y = q @ (k.transpose(-1, -2) @ v)
-    if exclude_self:
-        y = y - (q * k).sum(-1, keepdim=True) * v
-    return y
+def _slices(features: int | Sequence[tuple[int, int]], d_model: int) -> list[tuple[int, int]]:
+    if isinstance(features, int):
+        return [(0, d_model)] * at_least_one("features", features)
+    slices = [(start, stop) for start, stop in features]
+    if not slices or any(not 0 <= start < stop <= d_model for start, stop in slices):
+        raise ValueError(f"features must be (start, stop) slices of 0 ... {d_model}, not {features!r}")
+    return slices
+
+
+def _ranks(rank: int | Sequence[int] | None, d_head: int, n_features: int) -> list[int]:
+    if rank is None or isinstance(rank, int):
+        return [at_least_one("rank", d_head if rank is None else rank)] * n_features
+    if len(rank) != n_features:
+        raise ValueError(f"rank must be one number or {n_features}, one for each feature, not {rank!r}")
+    return [at_least_one("rank", r) for r in rank]

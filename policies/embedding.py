@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-POSITIONS = ("rotary", "fourier", "plain")
+POSITIONS = ("rotary", "rotary_qk", "fourier", "plain")
 N_FREQUENCIES = 8
 
 
@@ -32,6 +32,13 @@ class Column(Protocol):
     def size(self) -> int: ...
 
 
+class Rotation(NamedTuple):
+    """How far the vectors of each entity are turned; None: not at all."""
+
+    scores: Tensor | None  # queries and keys: (B, L, d_head / 2) complex unit numbers
+    values: Tensor | None  # values, and back what they add up to: the same
+
+
 class Rotary(nn.Module):
     r"""The rotation that turns features by an entity's position.
 
@@ -41,9 +48,15 @@ class Rotary(nn.Module):
     Source: Su et al. 2021, arXiv 2104.09864, for text; physical wavelengths on several axes are ours.
     """
 
-    def __init__(self, wavelengths: Sequence[float]) -> None:
-        """`wavelengths`: the longest of each axis, in the units of the positions."""
+    def __init__(self, wavelengths: Sequence[float], *, values: bool = True) -> None:
+        """Make the rotation.
+
+        Args:
+            wavelengths: the longest of each axis, in the units of the positions.
+            values: turn values too, not only queries and keys.
+        """
         super().__init__()
+        self.values = values
         steps = torch.arange(1, N_FREQUENCIES + 1)
         self.register_buffer(
             "rates", torch.stack([steps / length for length in wavelengths]), persistent=False
@@ -56,7 +69,12 @@ class Rotary(nn.Module):
         """Width of the vectors that it rotates."""
         return 2 * self.rates.numel()
 
-    def forward(self, positions: Tensor) -> Tensor:
+    def forward(self, positions: Tensor) -> Rotation:
+        """The rotation of entities at positions (B, L, axes)."""
+        turned = self.turns(positions)
+        return Rotation(turned, turned if self.values else None)
+
+    def turns(self, positions: Tensor) -> Tensor:
         """Positions (B, L, axes) -> complex unit numbers (B, L, d_head / 2)."""
         turns = (positions[..., None] * self.rates).flatten(-2)
         # Whole turns are taken off before pi comes in: far from the origin they would eat the precision.
@@ -89,7 +107,7 @@ class Fourier(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Positions (B, L, axes) -> (B, L, 2 * 8 * axes)."""
-        return torch.view_as_real(self.rotary(positions)).flatten(-2)
+        return torch.view_as_real(self.rotary.turns(positions)).flatten(-2)
 
 
 class EntityEmbedding(nn.Module):
@@ -101,8 +119,9 @@ class EntityEmbedding(nn.Module):
         Args:
             columns: what a row holds.
             d_model: width of the vectors.
-            positions: "rotary" (positions only turn queries, keys and values), "fourier" (sines and
-                cosines in the vector) or "plain" (coordinates over their wavelength in the vector).
+            positions: "rotary" (positions only turn queries, keys and values), "rotary_qk" (queries and
+                keys), "fourier" (sines and cosines in the vector) or "plain" (coordinates over their
+                wavelength in the vector).
 
         Raises:
             ValueError: an unknown kind of positions or column, or a position without a wavelength.
@@ -118,17 +137,18 @@ class EntityEmbedding(nn.Module):
         self.columns, self.positions = tuple(columns), positions
         self.axes = [k for k, c in enumerate(columns) if c.kind == "position"]
         wavelengths = [float(columns[k].size) for k in self.axes]
-        self.rotary = Rotary(wavelengths) if positions == "rotary" and self.axes else None
+        turns = positions in ("rotary", "rotary_qk") and bool(self.axes)
+        self.rotary = Rotary(wavelengths, values=positions == "rotary") if turns else None
         self.fourier = Fourier(wavelengths) if positions == "fourier" and self.axes else None
         self.project = nn.Linear(max(1, self._width()), d_model)
 
     def _width(self) -> int:
         categories = sum(c.size for c in self.columns if c.kind == "category")
         reals = sum(c.kind == "real" for c in self.columns)
-        per_axis = {"rotary": 0, "fourier": 2 * N_FREQUENCIES, "plain": 1}[self.positions]
+        per_axis = {"fourier": 2 * N_FREQUENCIES, "plain": 1}.get(self.positions, 0)
         return categories + reals + per_axis * len(self.axes)
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, rows: Tensor) -> tuple[Tensor, Rotation | None]:
         """Rows (B, L, F), finite -> vectors (B, L, d_model) and the rotation, if positions rotate."""
         parts = [
             _one_hot(rows[..., k], c.size) if c.kind == "category" else rows[..., k, None]

@@ -47,6 +47,8 @@ class EvaluateConfig:
     env: str = ""
     """The run's world, if it is one of your own, as my_module:my_world_v0: no module is imported because a
     run says so."""
+    policy: str = ""
+    """The run's policy, if it is one of your own, as my_module:my_name."""
     threads: int = 0
     """CPU threads; 0: as many as torch takes by itself."""
 
@@ -164,6 +166,7 @@ def run_train(config: TrainConfig) -> int:
 def run_evaluate(config: EvaluateConfig) -> int:
     """`interact-env evaluate`."""
     import interact_env
+    import policies
     from train import checkpoint, evaluate, figures, training
 
     if config.episodes < 1:
@@ -173,6 +176,8 @@ def run_evaluate(config: EvaluateConfig) -> int:
     saved = checkpoint.load(config.run)
     if config.env and interact_env.world(config.env).name != saved.env:
         raise ValueError(f"--env {config.env} is not the world of the run: {saved.env}")
+    if config.policy and policies.find(config.policy) != saved.network["policy"]:
+        raise ValueError(f"--policy {config.policy} is not the policy of the run: {saved.network['policy']}")
     world = interact_env.world(saved.env)
     scripted = ("random", *world.POLICIES)
     baselines = scripted[:2] if config.baselines is None else config.baselines
@@ -304,14 +309,18 @@ def run_list(_: ListConfig) -> int:
     """`interact-env list`."""
     import interact_env
     import policies
+    from train import policy
 
     table = Table("world", "", "scripted policies", title="Worlds (--env)", title_justify="left")
     for name, world in interact_env.registered().items():
         table.add_row(name, world.summary, ", ".join(("random", *world.POLICIES)))
     console.print(table)
-    table = Table("policy", "", title="Policies (--policy)", title_justify="left")
+    batch = interact_env.make_batch(TrainConfig.env, 1, seed=0)
+    sizes = batch.columns, policy.n_outputs(batch.action_space)
+    title = f"Policies (--policy), at the defaults of train on {TrainConfig.env}"
+    table = Table("policy", "", "parameters", title=title, title_justify="left")
     for name, summary in policies.names().items():
-        table.add_row(name, summary)
+        table.add_row(name, summary, f"{policies.n_parameters(*sizes, policy=name):,}")
     console.print(table)
     return 0
 

@@ -22,7 +22,7 @@ class TrainConfig:
     env: str = "colliding_agents_v0"
     """World to train in, see `interact-env list`; one of your own as my_module:my_world_v0."""
     policy: str = "sa"
-    """Interaction of the policy, see `interact-env list`."""
+    """Interaction of the policy, see `interact-env list`; one of your own as my_module:my_name."""
     n_agents: Annotated[str, tyro.conf.arg(aliases=("--population",))] = "8"
     """Number of agents, drawn anew for every episode if it is a range LOW-HIGH (2-16), or counts with
     weights (4:1,8:2,16:1)."""
@@ -54,8 +54,10 @@ class TrainConfig:
     """Interaction blocks."""
     n_heads: int = 4
     """Heads of a block."""
+    match_parameters: int = 0
+    """Choose --d-model so that the network has about this many parameters; 0: --d-model holds."""
     positions: str = "rotary"
-    """How positions enter: rotary, fourier or plain."""
+    """How positions enter: rotary, rotary_qk, fourier or plain."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu or cuda."""
     threads: int = 0
@@ -70,7 +72,7 @@ class TrainConfig:
         return {"n_agents": count(self.n_agents), **assignments(self.env_params, taken=("n_agents",))}
 
     def network(self) -> dict[str, Any]:
-        """Keyword arguments of `EntityActorCritic`."""
+        """Keyword arguments of `EntityActorCritic`, before --match-parameters."""
         names = ("policy", "d_model", "n_layers", "n_heads", "positions")
         return {name: getattr(self, name) for name in names}
 
@@ -92,6 +94,8 @@ class TrainConfig:
             raise ValueError(f"--threads must be >= 0, not {self.threads}")
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate must be > 0, not {self.learning_rate}")
+        if self.match_parameters < 0:
+            raise ValueError(f"--match-parameters must be >= 0, not {self.match_parameters}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")

@@ -21,12 +21,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 import interact_env
+import policies
 from interact_env.engine.batch import max_threads
 from train import checkpoint
 from train.config import TrainConfig
-from train.policy import EntityPolicy
+from train.policy import EntityPolicy, n_outputs
 from train.ppo import EntityPPO
-from train.vec_env import make_sb3_vec_env
+from train.vec_env import AgentVecEnv, make_sb3_vec_env
 
 CONFIG, LOG = "config.json", "progress.csv"
 STOPPED = 130  # exit status of an interrupted run, as a shell's for SIGINT
@@ -68,6 +69,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
         seed=config.seed,
         **parameters,
     )
+    network = _network(config, env)
     model = EntityPPO(
         EntityPolicy,
         env,
@@ -81,14 +83,14 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
         ent_coef=config.ent_coef,
         seed=config.seed,
         device=device,
-        policy_kwargs=config.network(),
+        policy_kwargs=network,
     )
     _claim(config)
     model.set_logger(configure(str(config.out), ["csv", "tensorboard"]))
     about = {
         "env": interact_env.world(config.env).name,
         "parameters": parameters,
-        "network": config.network(),
+        "network": network,
     }
 
     def save() -> None:
@@ -103,6 +105,15 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
     finally:
         model.logger.close()
     return not callback.stop
+
+
+def _network(config: TrainConfig, env: AgentVecEnv) -> dict[str, Any]:
+    """Keyword arguments of `EntityActorCritic`, the policy by its bare name, at the width asked for."""
+    network = config.network() | {"policy": policies.find(config.policy)}
+    if config.match_parameters:
+        sizes = env.batch.columns, n_outputs(env.action_space)
+        network["d_model"] = policies.matched_width(config.match_parameters, *sizes, **network)
+    return network
 
 
 def threads(n: int) -> None:

@@ -130,7 +130,7 @@ def configure(
     fuel_cost: float = 0.05,
     collision_cost: float = 1.0,
     vision_radius: float | str | None = "auto",
-    wavelength: int = 32,
+    wavelength: int = 8,
     max_cycles: int | None = 128,
 ) -> Params:
     """Validate the parameters of the world.
@@ -162,7 +162,9 @@ def configure(
         collision_cost: reward lost per partner in collision.
         vision_radius: a body sees the others within this distance, m; None: all of them; "auto": half the
             wavelength. It feels all of them.
-        wavelength: longest wavelength of position codes, m; displacements up to half of it are told apart.
+        wavelength: longest wavelength of position codes, m; displacements up to half of it are told apart. A
+            larger one shows more, in displacements that 8 bodies at the default density never have: a policy
+            trained on them then fails at 32.
         max_cycles: steps until truncation; None: no limit.
 
     Raises:

@@ -1,0 +1,296 @@
+"""The sums over entities that all attention modules are made of, each in its cheapest exact form.
+
+Tensors are (B, H, L, d): sets, heads, entities, width. Who counts for whom is told by a mask (B, L), perhaps
+visible (B, L, L), and the flags `exclude_self` and `causal` (only j <= i counts for i), see `Reach`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import mul
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+# Divides every sum over entities in place of their number: a division by the number of entities
+# would teach the network the count it was trained with.
+SUM_SCALE = 1 / 4
+# Up to this many entities a plain batched product is faster on a CPU than torch's fused attention
+# (forward and backward, 4 threads: 2.7 times at 8 entities, 1.4 at 32, 0.8 at 64).
+DENSE_MAX = 32
+# Entities that a causal linear sum handles at once: within a chunk pair by pair, across chunks by a state.
+CHUNK = 64
+
+
+class Reach(NamedTuple):
+    """Who counts for whom."""
+
+    mask: Tensor  # (B, L) bool, True: the entity is there
+    visible: Tensor | None = None  # (B, L, L) bool, True: i sees j
+    exclude_self: bool = True
+    causal: bool = False
+
+    def pairs(self) -> Tensor:
+        """(B, 1, L, L) bool: j counts for i."""
+        n = self.mask.shape[1]
+        pairs = self.mask[:, None, :].expand(-1, n, -1)
+        if self.visible is not None:
+            pairs = pairs & self.visible
+        if self.exclude_self:
+            pairs = pairs & ~torch.eye(n, dtype=torch.bool, device=self.mask.device)
+        if self.causal:
+            pairs = pairs.tril()
+        return pairs[:, None]
+
+    def present(self, x: Tensor) -> Tensor:
+        """Tensor x (B, H, L, d), zero where no entity is."""
+        return x.masked_fill(~self.mask[:, None, :, None], 0.0)
+
+
+def softmax_sum(q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float | None = None) -> Tensor:
+    """Softmax attention (B, H, L, d_v); 0 where no pair is allowed.
+
+    Args:
+        q: (B, H, L, d) queries.
+        k: (B, H, K, d) keys.
+        v: (B, H, K, d_v) values.
+        pairs: (B, 1, L, K) bool, True: allowed.
+        scale: of the scores; None: 1 / sqrt(d).
+    """
+    some = pairs.any(dim=-1, keepdim=True)
+    # A row with no pair would be 0 / 0: let it see all, then drop what it saw.
+    open_pairs = pairs | ~some
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if k.shape[-2] <= DENSE_MAX:
+        y = masked_softmax((q @ k.transpose(-1, -2)) * scale, open_pairs) @ v
+    else:
+        # torch's CPU kernel needs one width for q, k and v, and else materialises the scores.
+        width, d_v = max(q.shape[-1], v.shape[-1]), v.shape[-1]
+        q, k, v = (F.pad(t, (0, width - t.shape[-1])) for t in (q, k, v))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=open_pairs, scale=scale)[..., :d_v]
+    return torch.where(some, y, 0.0)
+
+
+def masked_softmax(scores: Tensor, pairs: Tensor) -> Tensor:
+    """Softmax over the last axis of the pairs that are allowed, at least one in each row."""
+    return scores.masked_fill(~pairs, -math.inf).softmax(dim=-1)
+
+
+def softmax_weights(scores: Tensor, pairs: Tensor) -> Tensor:
+    """Softmax over the last axis of the pairs that are allowed; 0 where none is."""
+    some = pairs.any(dim=-1, keepdim=True)
+    return torch.where(some, masked_softmax(scores, pairs | ~some), 0.0)
+
+
+def linear_sum(q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    """Linear attention (B, H, L, d_v), c sum_j (q_i . k_j) v_j, in the cheapest of its exact forms."""
+    n, d = k.shape[-2:]
+    q = q * SUM_SCALE
+    # Pair by pair L^2 (d + d_v); through the state k^T v it is 2 L d d_v.
+    dense = n * (d + v.shape[-1]) <= 2 * d * v.shape[-1]
+    if reach.visible is not None or dense:
+        return (q @ k.transpose(-1, -2)).masked_fill(~reach.pairs(), 0.0) @ v
+    k = reach.present(k)
+    if reach.causal:
+        return _causal_sum(q, k, v, reach.exclude_self)
+    y = q @ (k.transpose(-1, -2) @ v)
+    if reach.exclude_self:
+        y = y - (q * k).sum(-1, keepdim=True) * v
+    return y
+
+
+def _causal_sum(q: Tensor, k: Tensor, v: Tensor, exclude_self: bool) -> Tensor:
+    """sum_{j <= i} (q_i . k_j) v_j in time linear in L: pairs within a chunk, a state for those before."""
+    n = q.shape[-2]
+    q, k, v = (F.pad(t, (0, 0, 0, -n % CHUNK)).unflatten(-2, (-1, CHUNK)) for t in (q, k, v))
+    state = k.transpose(-1, -2) @ v
+    before = state.cumsum(dim=2) - state
+    within = (q @ k.transpose(-1, -2)).tril(-1 if exclude_self else 0)
+    return (q @ before + within @ v).flatten(2, 3)[:, :, :n]
+
+
+def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
+    """The row-wise Kronecker product (..., d_1 * ... * d_A) of factors (..., d_a)."""
+    return reduce(lambda a, b: (a[..., :, None] * b[..., None, :]).flatten(-2), factors)
+
+
+def joined_is_cheaper(n: int, ranks: Sequence[int], d_v: int, *, linear: bool) -> bool:
+    """Whether one attention on Khatri-Rao features costs less than a product of score matrices."""
+    joined = math.prod(rank + 1 for rank in ranks)
+    apart = n * (sum(ranks) + d_v + _PASS * len(ranks))
+    if linear:
+        return 2 * joined * d_v < apart
+    return n > DENSE_MAX and n * 2 * max(joined, d_v) < apart
+
+
+# A pass over all pairs (a product, a softmax, a mask) costs about as much as so many products and sums.
+_PASS = 32
+
+
+def product_sum(
+    q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], reach: Reach, *, distinct: bool
+) -> Tensor:
+    r"""A sum over tuples, \(c^m \sum_{j_1 ... j_m} \sum_r q_{ir} \prod_a k^a_{j_a r} \prod_a v^a_{j_a}\).
+
+    Of complex q and k the score is the real part of \(\sum_r q_r \prod_a \bar{k}^a_r\).
+
+    Args:
+        q: (B, H, L, R).
+        ks: m tensors like q.
+        vs: m tensors (B, H, L, d_v).
+        reach: who counts for whom.
+        distinct: only tuples of different entities.
+
+    Returns:
+        (B, H, L, d_v), complex if vs are.
+    """
+    if len(ks) == 2 and reach.visible is not None and _dense_pairs_are_cheaper(q, vs[0]):
+        return _dense_pair_sum(q, ks, vs, reach, distinct)
+    if not q.is_complex():
+        return _tuple_sum(q, ks, vs, reach, distinct)
+    conjugates = [k.conj() for k in ks]
+    if not vs[0].is_complex():
+        return _tuple_sum(q, conjugates, [v.to(q.dtype) for v in vs], reach, distinct).real
+    # The real part of a score is half the sum of it and its conjugate.
+    one = _tuple_sum(q, conjugates, vs, reach, distinct)
+    return (one + _tuple_sum(q.conj(), ks, vs, reach, distinct)) / 2
+
+
+def _dense_pairs_are_cheaper(q: Tensor, v: Tensor) -> bool:
+    """Whether L^3 (R + d_v) is less than L^2 R d_v for each of two sums; complex products count four."""
+    n, width, d_v = q.shape[-2], as_real(q).shape[-1], as_real(v).shape[-1]
+    return n * (width + d_v) <= 2 * width * d_v
+
+
+def _dense_pair_sum(
+    q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], reach: Reach, distinct: bool
+) -> Tensor:
+    """`product_sum` of order 3 from all its scores, for small sets."""
+    scores = as_real(q) @ as_real(every_pair(*ks)).transpose(-1, -2)
+    weights = scores.masked_fill(~both_allowed(reach.pairs(), distinct=distinct), 0.0)
+    y = SUM_SCALE**2 * (weights @ as_real(every_pair(*vs)))
+    return as_complex(y) if vs[0].is_complex() else y
+
+
+def _tuple_sum(q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], reach: Reach, distinct: bool) -> Tensor:
+    """`product_sum` without conjugates.
+
+    The sum factorises into sums over single entities, so it costs L R d_v for each, or L^2 R d_v with
+    `visible`. With `distinct`, tuples with repeats are taken off by inclusion and exclusion over the
+    partitions of the m places: those of one block hold one entity.
+    """
+    m = len(ks)
+    sums: dict[tuple[int, ...], Tensor] = {}
+
+    def over(block: tuple[int, ...]) -> Tensor:
+        if block not in sums:
+            k, v = (reduce(mul, [factors[a] for a in block]) for factors in (ks, vs))
+            sums[block] = _outer_sum(reach.present(k), v, reach)
+        return sums[block]
+
+    terms = []
+    for partition in partitions(m) if distinct else [tuple((a,) for a in range(m))]:
+        sign = math.prod((-1) ** (len(block) - 1) * math.factorial(len(block) - 1) for block in partition)
+        terms.append(sign * reduce(mul, map(over, partition)))
+    return SUM_SCALE**m * (q[..., None, :] @ reduce(torch.add, terms)).squeeze(-2)
+
+
+def _outer_sum(k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    """sum_j k_j v_j^T over those that count for i: (B, H, L or 1, R, d_v)."""
+    if reach.visible is not None:
+        outer = (k[..., :, None] * v[..., None, :]).flatten(-2)
+        total = reach.pairs().to(as_real(outer).dtype) @ as_real(outer)
+        return (as_complex(total) if outer.is_complex() else total).unflatten(-1, (k.shape[-1], -1))
+    if reach.causal:
+        outer = k[..., :, None] * v[..., None, :]
+        return outer.cumsum(dim=2) - outer if reach.exclude_self else outer.cumsum(dim=2)
+    total = (k.transpose(-1, -2) @ v)[:, :, None]
+    return total - k[..., :, None] * v[..., None, :] if reach.exclude_self else total
+
+
+def partitions(m: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Every way to split range(m) into blocks."""
+    if m == 0:
+        yield ()
+        return
+    last = m - 1
+    for smaller in partitions(last):
+        yield (*smaller, (last,))
+        for b, block in enumerate(smaller):
+            yield (*smaller[:b], (*block, last), *smaller[b + 1 :])
+
+
+def softmax_pair_sum(
+    q: Tensor,
+    ks: Sequence[Tensor],
+    vs: Sequence[Tensor],
+    reach: Reach,
+    *,
+    distinct: bool,
+    max_scores: int,
+) -> Tensor:
+    r"""Softmax attention over pairs of entities, of keys \(k^1_j k^2_k\) and values \(v^1_j v^2_k\).
+
+    Args:
+        q: (B, H, L, R), or complex numbers (B, H, L, R / 2).
+        ks: two like q.
+        vs: two of (B, H, L, d_v), or complex numbers (B, H, L, d_v / 2).
+        reach: who counts for whom; both of a pair must.
+        distinct: leave pairs of an entity with itself out.
+        max_scores: scores handled at once; where there are more, sets and entities are handled in tiles, and
+            computed again in the backward pass.
+
+    Returns:
+        (B, H, L, d_v), real; 0 where no pair is allowed.
+    """
+    sets, heads, n, _ = q.shape
+    each = heads * n**3
+    if sets * each <= max_scores:
+        return _pair_tile(q, ks, vs, reach.pairs(), distinct)
+    n_sets, rows = max(1, max_scores // each), max(1, min(n, max_scores // (heads * n * n)))
+    done = []
+    for q_s, k1, k2, v1, v2, pairs_s in zip(
+        *(t.split(n_sets) for t in (q, *ks, *vs, reach.pairs())), strict=True
+    ):
+        tiles = zip(q_s.split(rows, dim=2), pairs_s.split(rows, dim=2), strict=True)
+        parts = [
+            checkpoint(_pair_tile, q_t, (k1, k2), (v1, v2), pairs_t, distinct, use_reentrant=False)
+            for q_t, pairs_t in tiles
+        ]
+        done.append(torch.cat(parts, dim=2))
+    return torch.cat(done)
+
+
+def _pair_tile(
+    q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], pairs: Tensor, distinct: bool
+) -> Tensor:
+    both = both_allowed(pairs, distinct=distinct)
+    return softmax_sum(as_real(q), as_real(every_pair(*ks)), as_real(every_pair(*vs)), both)
+
+
+def both_allowed(pairs: Tensor, *, distinct: bool) -> Tensor:
+    """Which pairs (j, k) of entities count for i, (B, 1, L, L * L), from which entities do."""
+    both = pairs[..., :, None] & pairs[..., None, :]
+    if distinct:
+        both = both & ~torch.eye(both.shape[-1], dtype=torch.bool, device=pairs.device)
+    return both.flatten(-2)
+
+
+def every_pair(x: Tensor, y: Tensor) -> Tensor:
+    """Products x_j * y_k of all pairs, (B, H, L * L, d)."""
+    return (x[..., :, None, :] * y[..., None, :, :]).flatten(2, 3)
+
+
+def as_complex(x: Tensor) -> Tensor:
+    """Neighbouring numbers (..., d) as complex ones (..., d / 2)."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+
+
+def as_real(x: Tensor) -> Tensor:
+    """Complex numbers (..., d / 2) as (..., d); real ones as they are."""
+    return torch.view_as_real(x.resolve_conj()).flatten(-2) if x.is_complex() else x
