@@ -20,9 +20,8 @@ from policies.interaction import (
     head_width,
     join_heads,
     one_of,
-    split_heads,
-    turn,
     turn_back,
+    turned_heads,
 )
 from policies.sums import (
     SUM_SCALE,
@@ -103,9 +102,9 @@ class SelfAttention(Interaction):
 
     def _project(self, x: Tensor, memory: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         k, v = self.key_value(memory).chunk(2, dim=-1)
-        q, k = turn(self.query(x), rotation.scores), turn(k, rotation.scores)
-        v = turn(v, rotation.values)
-        return split_heads(q, self.n_heads), split_heads(k, self.n_heads), split_heads(v, self.n_heads)
+        q = turned_heads(self.query(x), self.n_heads, rotation.scores)
+        k = turned_heads(k, self.n_heads, rotation.scores)
+        return q, k, turned_heads(v, self.n_heads, rotation.values)
 
 
 class HyperFeatureAttention(Interaction):
@@ -175,8 +174,8 @@ class HyperFeatureAttention(Interaction):
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The sum over j."""
         qs, ks = self._factors(x, memory, rotation)
-        parts = (linear(part) for linear, part in zip(self.values, self._features(memory), strict=True))
-        v = split_heads(turn(reduce(mul, parts), rotation.values), self.n_heads)
+        parts = [linear(part) for linear, part in zip(self.values, self._features(memory), strict=True)]
+        v = turned_heads(reduce(mul, parts), self.n_heads, rotation.values)
         if self._joined_is_cheaper(x.shape[1], reach):
             y = self._joined_sum(qs, ks, v, reach)
         else:
@@ -194,8 +193,8 @@ class HyperFeatureAttention(Interaction):
         """Vectors q and k of every feature, (B, H, L, r_a), q divided by sqrt(r_a)."""
 
         def parts(linears: nn.ModuleList, given: Tensor) -> list[Tensor]:
-            vectors = (linear(part) for linear, part in zip(linears, self._features(given), strict=True))
-            return [split_heads(turn(vector, rotation.scores), self.n_heads) for vector in vectors]
+            vectors = [linear(part) for linear, part in zip(linears, self._features(given), strict=True)]
+            return [turned_heads(vector, self.n_heads, rotation.scores) for vector in vectors]
 
         qs = [q * r**-0.5 for q, r in zip(parts(self.queries, x), self.ranks, strict=True)]
         return qs, parts(self.keys, memory)
@@ -337,7 +336,7 @@ class HyperAttention(Interaction):
         """Query, keys and values; complex where they are turned."""
 
         def project(linear: nn.Module, given: Tensor, angles: Tensor | None) -> Tensor:
-            part = split_heads(turn(linear(given), angles), self.n_heads)
+            part = turned_heads(linear(given), self.n_heads, angles)
             return part if angles is None else as_complex(part)
 
         keys = [project(linear, memory, rotation.scores) for linear in self.keys]

@@ -12,8 +12,8 @@ from policies.interaction import (
     head_width,
     join_heads,
     split_heads,
-    turn,
     turn_back,
+    turned_heads,
 )
 from policies.sums import SUM_SCALE, Reach, softmax_sum
 
@@ -33,22 +33,23 @@ class DeepSets(Interaction):
     ) -> None:
         """`n_heads` times `d_head` is the width of the summed vectors, by default d_model."""
         super().__init__(d_model)
+        self.n_heads, self.mean = n_heads, mean
         width = n_heads * head_width(d_model, n_heads, d_head)
-        self.mean = mean
         self.value = nn.Linear(d_model, width, bias=False)
         self.out = nn.Linear(width, d_model)
 
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The sum, or mean, over j."""
-        v = turn(self.value(memory), rotation.values)
-        return self.out(turn_back(self._shares(reach).to(v.dtype) @ v, rotation.values))
+        v = turned_heads(self.value(memory), self.n_heads, rotation.values)
+        y = join_heads(self._shares(reach, v.dtype) @ v)
+        return self.out(turn_back(y, rotation.values))
 
     def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The same for all, (B, 1, L, L)."""
-        return self._shares(reach)[:, None].to(x.dtype)
+        return self._shares(reach, x.dtype)
 
-    def _shares(self, reach: Reach) -> Tensor:
-        pairs = reach.pairs()[:, 0]
+    def _shares(self, reach: Reach, dtype: torch.dtype) -> Tensor:
+        pairs = reach.pairs().to(dtype)
         return pairs / pairs.sum(-1, keepdim=True).clamp(min=1) if self.mean else SUM_SCALE * pairs
 
 
@@ -79,7 +80,7 @@ class MLP(Interaction):
         # Those that count first, in their order.
         first = (~pairs).to(torch.uint8).argsort(dim=-1, stable=True)[..., : self.n_others]
         there = pairs.gather(-1, first)
-        v = turn(self.value(memory), rotation.values)
+        v = join_heads(turned_heads(self.value(memory), 1, rotation.values))
         at = torch.arange(len(x), device=x.device)[:, None, None]
         seen = torch.where(there[..., None], v[at, first], 0.0).flatten(2)  # (B, L, at most n_others * width)
         seen = nn.functional.pad(seen, (0, self.n_others * v.shape[-1] - seen.shape[-1]))
@@ -120,19 +121,20 @@ class InducedAttention(Interaction):
             for t in self.point_key_value(found).chunk(2, dim=-1)
         )
         weights = ((q @ k.transpose(-1, -2)) * self.d_head**-0.5).softmax(dim=-1)  # (B, L, H, 1, m)
-        y = (weights @ v).reshape(*x.shape[:2], -1)
+        y = (weights @ v).squeeze(-2).flatten(-2)
         return self.out(torch.where(reach.mask[..., None], y, 0.0))
 
     def _ask(self, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         k, v = self.key_value(memory).chunk(2, dim=-1)
-        k, v = turn(k, rotation.scores), turn(v, rotation.values)
         sets, n, width = k.shape
         shared = reach.visible is None and rotation.scores is None
         points = self.points.expand(sets, 1 if shared else n, self.n_points, width)
         points = _turn_each(points, rotation.scores)
         pairs = reach.mask[:, None, None] if shared else reach.pairs()
         pairs = pairs.repeat_interleave(self.n_points, dim=2)
-        q, k, v = (split_heads(t, self.n_heads) for t in (points.flatten(1, 2), k, v))
+        q = split_heads(points.flatten(1, 2), self.n_heads)
+        k = turned_heads(k, self.n_heads, rotation.scores)
+        v = turned_heads(v, self.n_heads, rotation.values)
         found = join_heads(softmax_sum(q, k, v, pairs)).unflatten(1, (-1, self.n_points))
         return _turn_each(found, None if rotation.values is None else rotation.values.conj())
 

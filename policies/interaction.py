@@ -100,6 +100,18 @@ class Interaction(nn.Module):
         return x, memory, Rotation(*kept), Reach(mask, visible, self.exclude_self, self.causal)
 
 
+def turned_heads(x: Tensor, n_heads: int, angles: Tensor | None) -> Tensor:
+    """(B, L, H * d), turned by each entity's angles, if there are any, as (B, H, L, d).
+
+    Raises:
+        ValueError: the angles are of vectors of another width.
+    """
+    if angles is not None and x.shape[-1] // n_heads % (2 * angles.shape[-1]):
+        allowed, given = 2 * angles.shape[-1], x.shape[-1] // n_heads
+        raise ValueError(f"rotation is of heads (and ranks) as wide as {allowed}, or a multiple, not {given}")
+    return split_heads(turn(x, angles), n_heads)
+
+
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
     """(B, L, H * d) as (B, H, L, d)."""
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import chain, combinations
 from operator import mul
 from typing import NamedTuple
 
@@ -121,7 +122,7 @@ def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
 
 def joined_is_cheaper(n: int, ranks: Sequence[int], d_v: int, *, linear: bool) -> bool:
     """Whether one attention on Khatri-Rao features costs less than a product of score matrices."""
-    joined = math.prod(rank + 1 for rank in ranks)
+    joined = math.prod([rank + 1 for rank in ranks])
     apart = n * (sum(ranks) + d_v + _PASS * len(ranks))
     if linear:
         return 2 * joined * d_v < apart
@@ -180,37 +181,56 @@ def _dense_pair_sum(
 def _tuple_sum(q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], reach: Reach, distinct: bool) -> Tensor:
     """`product_sum` without conjugates.
 
-    The sum factorises into sums over single entities, so it costs L R d_v for each, or L^2 R d_v with
-    `visible`. With `distinct`, tuples with repeats are taken off by inclusion and exclusion over the
-    partitions of the m places: those of one block hold one entity.
+    The sum factorises into sums over single entities. With `distinct`, tuples with repeats are taken off by
+    inclusion and exclusion over the partitions of the m places, each block of which holds one entity; those
+    with i itself by leaving blocks to i. So all is matrix products of L R d_v, but where everybody
+    has sums of their own (`visible`, `causal`), which take L^2 R d_v, or a memory of L R d_v.
     """
     m = len(ks)
-    sums: dict[tuple[int, ...], Tensor] = {}
-
-    def over(block: tuple[int, ...]) -> Tensor:
-        if block not in sums:
-            k, v = (reduce(mul, [factors[a] for a in block]) for factors in (ks, vs))
-            sums[block] = _outer_sum(reach.present(k), v, reach)
-        return sums[block]
-
+    blocks = sorted({block for partition in partitions(m) for block in partition}, key=len)
+    blocks = [block for block in blocks if distinct or len(block) == 1]
+    k = {block: reach.present(reduce(mul, [ks[a] for a in block])) for block in blocks}
+    v = {block: reduce(mul, [vs[a] for a in block]) for block in blocks}
+    shared = reach.visible is None and not reach.causal
+    sums = {block: _outer_sum(k[block], v[block], reach) for block in blocks}
     terms = []
     for partition in partitions(m) if distinct else [tuple((a,) for a in range(m))]:
-        sign = math.prod((-1) ** (len(block) - 1) * math.factorial(len(block) - 1) for block in partition)
-        terms.append(sign * reduce(mul, map(over, partition)))
-    return SUM_SCALE**m * (q[..., None, :] @ reduce(torch.add, terms)).squeeze(-2)
+        sign = math.prod([_sign(len(block)) for block in partition])
+        for own in _subsets(partition) if shared and reach.exclude_self else [()]:
+            weights = reduce(mul, [k[block] for block in own], q)
+            others = [sums[block] for block in partition if block not in own]
+            y = weights.sum(-1, keepdim=True) if not others else _row_times(weights, reduce(mul, others))
+            terms.append(sign * (-1) ** len(own) * reduce(mul, [v[block] for block in own], y))
+    return SUM_SCALE**m * reduce(torch.add, terms)
+
+
+def _row_times(rows: Tensor, matrices: Tensor) -> Tensor:
+    """Rows (B, H, L, R) times one matrix (B, H, R, d) for all entities, or one (B, H, L, R, d) for each."""
+    if matrices.ndim == rows.ndim:
+        return rows @ matrices
+    return (rows[..., None, :] @ matrices).squeeze(-2)
 
 
 def _outer_sum(k: Tensor, v: Tensor, reach: Reach) -> Tensor:
-    """sum_j k_j v_j^T over those that count for i: (B, H, L or 1, R, d_v)."""
-    if reach.visible is not None:
-        outer = (k[..., :, None] * v[..., None, :]).flatten(-2)
-        total = reach.pairs().to(as_real(outer).dtype) @ as_real(outer)
-        return (as_complex(total) if outer.is_complex() else total).unflatten(-1, (k.shape[-1], -1))
-    if reach.causal:
-        outer = k[..., :, None] * v[..., None, :]
-        return outer.cumsum(dim=2) - outer if reach.exclude_self else outer.cumsum(dim=2)
-    total = (k.transpose(-1, -2) @ v)[:, :, None]
-    return total - k[..., :, None] * v[..., None, :] if reach.exclude_self else total
+    """sum_j k_j v_j^T: over all (B, H, R, d_v), or over those that count for i (B, H, L, R, d_v)."""
+    if reach.visible is None and not reach.causal:
+        return k.transpose(-1, -2) @ v
+    outer = k[..., :, None] * v[..., None, :]
+    if reach.visible is None:
+        total = outer.cumsum(dim=2)
+        return total - outer if reach.exclude_self else total
+    flat = as_real(outer.flatten(-2))
+    total = reach.pairs().to(flat.dtype) @ flat
+    return (as_complex(total) if outer.is_complex() else total).unflatten(-1, (k.shape[-1], -1))
+
+
+def _sign(size: int) -> int:
+    """The weight of a block of so many places in an inclusion and exclusion over partitions."""
+    return (-1) ** (size - 1) * math.factorial(size - 1)
+
+
+def _subsets(items: Sequence[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], ...]]:
+    return chain.from_iterable(combinations(items, size) for size in range(len(items) + 1))
 
 
 def partitions(m: int) -> Iterator[tuple[tuple[int, ...], ...]]:

@@ -97,11 +97,11 @@ def test_rotations_have_the_length_of_the_wavelength_and_turn_back():
     rotary = Rotary([16.0, 8.0]).double()
     where = torch.rand(2, 3, 2, dtype=torch.float64)
     there = where + torch.tensor([32.0, -8.0], dtype=torch.float64)
-    torch.testing.assert_close(rotary(where), rotary(there))
+    torch.testing.assert_close(rotary.turns(where), rotary.turns(there))
     x = torch.randn(2, 3, 4 * rotary.d_head, dtype=torch.float64)
-    turned = rotate(x, rotary(where))
+    turned = rotate(x, rotary.turns(where))
     torch.testing.assert_close(turned.square().sum(-1), x.square().sum(-1))
-    torch.testing.assert_close(rotate(turned, rotary(where).conj()), x)
+    torch.testing.assert_close(rotate(turned, rotary.turns(where).conj()), x)
 
 
 def test_categories_are_one_hot():
@@ -129,7 +129,7 @@ def test_starts_near_the_uniform_policy():
         ({"policy": "sb"}, "policy must be one of sa, sa_linear"),
         ({"d_model": 0}, "d_model must be >= 1, not 0"),
         ({"n_layers": 0}, "n_layers must be >= 1, not 0"),
-        ({"positions": "gps"}, "positions must be one of rotary, fourier, plain, not 'gps'"),
+        ({"positions": "gps"}, "positions must be one of rotary, rotary_qk, fourier, plain, not 'gps'"),
     ],
 )
 def test_bad_options_are_named(options, message):
