@@ -148,8 +148,8 @@ class HyperFeatureAttention(Interaction):
             d_head: width of the values of a head; None: d_model / n_heads.
             features: number of features, each with projections of the whole input; or for each the
                 (start, stop) of its own slice of the input.
-            rank: width of q and k of a feature, or one for each; None: d_head. As the rotation's where there
-                is one.
+            rank: width of q and k of a feature, or one for each; None: d_head over the number of features. As
+                the rotation's where there is one.
             kind: "softmax", "softmax_product" or "linear".
             exclude_self: leave j = i out of the sum.
             causal: leave j > i out of the sum, for sequences.
@@ -400,7 +400,8 @@ def _slices(features: int | Sequence[tuple[int, int]], d_model: int) -> list[tup
 
 def _ranks(rank: int | Sequence[int] | None, d_head: int, n_features: int) -> list[int]:
     if rank is None or isinstance(rank, int):
-        return [at_least_one("rank", d_head if rank is None else rank)] * n_features
+        own = max(1, d_head // n_features)
+        return [at_least_one("rank", own if rank is None else rank)] * n_features
     if len(rank) != n_features:
         raise ValueError(f"rank must be one number or {n_features}, one for each feature, not {rank!r}")
     return [at_least_one("rank", r) for r in rank]

@@ -71,20 +71,25 @@ def interaction(name: str) -> Make:
     return _registry[name][0]
 
 
+def _by_features(d_model: int, n_heads: int, d_head: int, kind: str = "softmax") -> HyperFeatureAttention:
+    """Every feature as wide as the head, so that a rotation turns it."""
+    return HyperFeatureAttention(d_model, n_heads, d_head, rank=d_head, kind=kind)
+
+
 def _mixed(d_model: int, n_heads: int, d_head: int) -> MixedAttention:
     """Half of the heads are SA's, the others HFA's."""
     if n_heads < 2:
         raise ValueError(f"n_heads must be >= 2 for sa_hfa, not {n_heads}")
     return MixedAttention(
         SelfAttention(d_model, n_heads // 2, d_head),
-        HyperFeatureAttention(d_model, n_heads - n_heads // 2, d_head),
+        _by_features(d_model, n_heads - n_heads // 2, d_head),
     )
 
 
 register("sa", partial(SelfAttention, kind="softmax"), "self-attention: a softmax mean over the others")
 register("sa_linear", partial(SelfAttention, kind="linear"), "self-attention, a plain sum")
-register("hfa", partial(HyperFeatureAttention, kind="softmax"), "attention by a product over features")
-register("hfa_linear", partial(HyperFeatureAttention, kind="linear"), "the same, a plain sum")
+register("hfa", _by_features, "attention by a product over features")
+register("hfa_linear", partial(_by_features, kind="linear"), "the same, a plain sum")
 register("ha", partial(HyperAttention, kind="softmax"), "attention over pairs of others; cost L^3")
 register("ha_linear", partial(HyperAttention, kind="linear"), "the same, a plain sum")
 register("sa_hfa", _mixed, "half of the heads self-attention, half by features")

@@ -123,13 +123,14 @@ def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
 def joined_is_cheaper(n: int, ranks: Sequence[int], d_v: int, *, linear: bool) -> bool:
     """Whether one attention on Khatri-Rao features costs less than a product of score matrices."""
     joined = math.prod([rank + 1 for rank in ranks])
-    apart = n * (sum(ranks) + d_v + _PASS * len(ranks))
     if linear:
-        return 2 * joined * d_v < apart
-    return n > DENSE_MAX and n * 2 * max(joined, d_v) < apart
+        # Products and sums; the features are written and read some four times, the scores once each.
+        return joined * (2 * d_v + 4 * _PASS) < n * (sum(ranks) + d_v + _PASS * len(ranks))
+    # Both are O(L^2); the score matrices are slow where they no longer fit the cache.
+    return n > 8 * joined
 
 
-# A pass over all pairs (a product, a softmax, a mask) costs about as much as so many products and sums.
+# A pass over memory (a product, a softmax, a mask) costs about as much as so many products and sums.
 _PASS = 32
 
 

@@ -89,6 +89,8 @@ class SpeedConfig:
     """CPU threads for batches and training; 0: all there are."""
     repeats: int = 5
     """Repetitions; medians are printed."""
+    attention: bool = False
+    """Measure the attention modules alone instead, against their definitions: time, growth and memory."""
 
 
 @dataclasses.dataclass
@@ -277,11 +279,16 @@ def run_demo(config: DemoConfig) -> int:
 
 def run_speed(config: SpeedConfig) -> int:
     """`interact-env speed`."""
-    from train import speed, training
+    from train import attention_speed, speed, training
 
     training.threads(config.threads)
     if config.repeats < 1:
         raise ValueError(f"--repeats must be >= 1, not {config.repeats}")
+    if config.attention:
+        with _bar("measuring") as advance:
+            table = attention_speed.measure(config.repeats, advance)
+        console.print(table)
+        return 0
     with _bar("measuring") as advance:
         table = speed.measure(config.threads, config.repeats, advance)
     console.print(table)

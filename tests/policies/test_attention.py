@@ -69,7 +69,7 @@ def modules(draw, d_head):
         n = draw(st.integers(1, 4))
         slices = [(0, 5), (5, 16), (3, 9), (0, 16)][:n]
         features = draw(st.sampled_from([n, slices]))
-        rank = draw(st.sampled_from([None, d_head] if d_head == D_HEAD else [None, 1, [1, 3, 2, 4][:n]]))
+        rank = draw(st.sampled_from([d_head] if d_head == D_HEAD else [None, 1, [1, 3, 2, 4][:n]]))
         return HyperFeatureAttention(*sizes, features=features, rank=rank, kind=kind, **flags).double()
     flags |= {"distinct": draw(st.booleans()), "shared_values": draw(st.booleans())}
     if kind == "linear":
