@@ -274,13 +274,14 @@ def softmax_pair_sum(
     if sets * each <= max_scores:
         return _pair_tile(q, ks, vs, reach.pairs(), distinct)
     n_sets, rows = max(1, max_scores // each), max(1, min(n, max_scores // (heads * n * n)))
+    tile = _pair_tile if rows >= _MANY_ROWS else _row_tile
     done = []
     for q_s, k1, k2, v1, v2, pairs_s in zip(
         *(t.split(n_sets) for t in (q, *ks, *vs, reach.pairs())), strict=True
     ):
         tiles = zip(q_s.split(rows, dim=2), pairs_s.split(rows, dim=2), strict=True)
         parts = [
-            checkpoint(_pair_tile, q_t, (k1, k2), (v1, v2), pairs_t, distinct, use_reentrant=False)
+            checkpoint(tile, q_t, (k1, k2), (v1, v2), pairs_t, distinct, use_reentrant=False)
             for q_t, pairs_t in tiles
         ]
         done.append(torch.cat(parts, dim=2))
@@ -292,6 +293,23 @@ def _pair_tile(
 ) -> Tensor:
     both = both_allowed(pairs, distinct=distinct)
     return softmax_sum(as_real(q), as_real(every_pair(*ks)), as_real(every_pair(*vs)), both)
+
+
+def _row_tile(q: Tensor, ks: Sequence[Tensor], vs: Sequence[Tensor], pairs: Tensor, distinct: bool) -> Tensor:
+    """The same for a few entities: without a key for each pair, but with all scores."""
+    n = ks[0].shape[2]
+    width = as_real(q).shape[-1]
+    first = as_real(q[..., :, None, :] * ks[0].conj()[..., None, :, :])
+    scores = first.flatten(2, 3) @ as_real(ks[1]).transpose(-1, -2)
+    scores = scores.unflatten(2, (-1, n)).flatten(-2) * width**-0.5
+    weights = softmax_weights(scores, both_allowed(pairs, distinct=distinct)).unflatten(-1, (n, n))
+    second = weights.flatten(2, 3) @ as_real(vs[1])
+    second = as_complex(second) if vs[1].is_complex() else second
+    return as_real((second.unflatten(2, (-1, n)) * vs[0][..., None, :, :]).sum(-2))
+
+
+# From so many entities in a tile on, a key for each pair pays, and torch's fused attention with it.
+_MANY_ROWS = 16
 
 
 def both_allowed(pairs: Tensor, *, distinct: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The command line: `interact-env train | evaluate | compare | demo | speed | new-world | list`."""
+"""The command line, `interact-env`: its commands and what they print."""
 
 from __future__ import annotations
 
@@ -94,6 +94,20 @@ class SpeedConfig:
 
 
 @dataclasses.dataclass
+class MicroTasksConfig:
+    """Learn three small sums with known answers from sets of 20, and test with 2 to 1,000 entities."""
+
+    modules: tuple[str, ...] = ()
+    """Interactions to compare; by default those of `train.theory.micro_tasks`."""
+    seeds: int = 5
+    """Trainings of each."""
+    steps: int = 2000
+    """Steps of each training."""
+    threads: int = 0
+    """Processes, of one thread each; 0: as many as there are cores."""
+
+
+@dataclasses.dataclass
 class NewWorldConfig:
     """Write a world of your own: NAME.py, which runs at once, and its test."""
 
@@ -114,6 +128,7 @@ Command = (
     | Annotated[CompareConfig, tyro.conf.subcommand("compare")]
     | Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[SpeedConfig, tyro.conf.subcommand("speed")]
+    | Annotated[MicroTasksConfig, tyro.conf.subcommand("micro-tasks")]
     | Annotated[NewWorldConfig, tyro.conf.subcommand("new-world")]
     | Annotated[ListConfig, tyro.conf.subcommand("list")]
 )
@@ -134,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         CompareConfig: run_compare,
         DemoConfig: run_demo,
         SpeedConfig: run_speed,
+        MicroTasksConfig: run_micro_tasks,
         NewWorldConfig: run_new_world,
         ListConfig: run_list,
     }
@@ -295,6 +311,24 @@ def run_speed(config: SpeedConfig) -> int:
     with _bar("measuring") as advance:
         table = speed.costs(config.repeats, advance)
     console.print(table)
+    return 0
+
+
+def run_micro_tasks(config: MicroTasksConfig) -> int:
+    """`interact-env micro-tasks`."""
+    import policies
+    from train.theory import micro_tasks
+
+    for name in ("seeds", "steps"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name} must be >= 1, not {getattr(config, name)}")
+    if config.threads < 0:
+        raise ValueError(f"--threads must be >= 0, not {config.threads}")
+    modules = [policies.find(name) for name in config.modules or micro_tasks.MODULES]
+    workers = config.threads or os.cpu_count() or 1
+    with _bar("learning") as advance:
+        found = micro_tasks.run(modules, config.seeds, config.steps, workers, advance)
+    print(micro_tasks.markdown(found))
     return 0
 
 

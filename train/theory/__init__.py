@@ -1,0 +1,1 @@
+"""Experiments of the theory: supervised tasks whose answers are known."""

@@ -1,0 +1,197 @@
+r"""Three small tasks with known answers, each of which another kind of attention can represent.
+
+Every entity's answer is a sum over the others, so whoever has learned the interaction from sets of 20
+should be right for 2 or 1,000. Entities are one-hot; modules are one layer between two linear maps.
+
+- pairwise: positions on a ring of 20 cells; \(y_i = \sum_{j \ne i} 1[d(p_i, p_j) \le 3]\).
+- position x label: also one of 4 labels; \(y_i = \sum_{j \ne i} 1[d(p_i, p_j) \le 3] S_{l_i l_j}\), S a
+  fixed matrix of signs: a product of features, which no sum of them gives.
+- three-way: one of 8 kinds; \(y_i = \sum_{j \ne k} 1[t_j = a(t_i)] 1[t_k = b(t_i)]\), i not among them:
+  pairs of the two regulators of i's kind. No sum over single others gives it.
+
+Source: the tasks follow Ustaomeroglu and Qu 2025, arXiv 2506.06179 (colliding agents, non-identical agents,
+three-way interactions); these small forms are ours.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from policies.registry import interaction
+from train.compare import interval
+
+N_TRAIN = 20
+N_TEST = (2, 20, 200, 1000)
+MODULES = ("sa", "sa_linear", "hfa", "hfa_linear", "ha", "ha_linear", "deep_sets", "mean_field")
+_CELLS, _REACH, _LABELS, _KINDS = 20, 3, 4, 8
+_D_MODEL, _HEADS, _D_HEAD = 64, 4, 24
+_TEST_ENTITIES = 2000  # of a test, in as many sets as it takes
+Errors = dict[int, float]  # by number of entities
+Report = Callable[[float, float, str], None]
+
+
+class Task(NamedTuple):
+    """What an entity is, and its right answer."""
+
+    name: str
+    width: int
+    draw: Callable[
+        [int, int, torch.Generator], tuple[Tensor, Tensor]
+    ]  # one-hot (B, L, width), answers (B, L)
+
+
+def _pairwise(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    p = torch.randint(_CELLS, (sets, n), generator=generator)
+    return _one_hot(p, _CELLS), (_near(p) & _others(n)).sum(-1).float()
+
+
+def _position_label(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    p = torch.randint(_CELLS, (sets, n), generator=generator)
+    label = torch.randint(_LABELS, (sets, n), generator=generator)
+    sign = 1.0 - 2.0 * torch.randint(2, (_LABELS, _LABELS), generator=torch.Generator().manual_seed(3))
+    met = (_near(p) & _others(n)) * sign[label[:, :, None], label[:, None, :]]
+    return torch.cat([_one_hot(p, _CELLS), _one_hot(label, _LABELS)], dim=-1), met.sum(-1)
+
+
+def _three_way(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    kind = torch.randint(_KINDS, (sets, n), generator=generator)
+    of = torch.Generator().manual_seed(5)
+    first = torch.randperm(_KINDS, generator=of)
+    second = (first + torch.randint(1, _KINDS, (_KINDS,), generator=of)) % _KINDS  # another one
+    others = _others(n)
+    a = ((kind[:, None, :] == first[kind][..., None]) & others).sum(-1)
+    b = ((kind[:, None, :] == second[kind][..., None]) & others).sum(-1)
+    return _one_hot(kind, _KINDS), (a * b).float()  # no entity is of both kinds: j and k differ
+
+
+TASKS = (
+    Task("pairwise", _CELLS, _pairwise),
+    Task("position x label", _CELLS + _LABELS, _position_label),
+    Task("three-way", _KINDS, _three_way),
+)
+
+
+class Reader(nn.Module):
+    """One interaction between two linear maps without constants: (B, L, width) -> (B, L)."""
+
+    def __init__(self, name: str, width: int) -> None:
+        """`name` is an interaction of the registry."""
+        super().__init__()
+        self.embed = nn.Linear(width, _D_MODEL, bias=False)
+        self.interaction = interaction(name)(_D_MODEL, _HEADS, _D_HEAD)
+        self.read = nn.Linear(_D_MODEL, 1, bias=False)
+        # A constant could only say how many there are in training.
+        out = self.interaction.out
+        assert isinstance(out, nn.Linear)
+        nn.init.zeros_(out.bias.requires_grad_(False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answers in units of the training answers' deviation."""
+        return self.read(self.interaction(self.embed(x))).squeeze(-1)
+
+
+def train(task: Task, name: str, seed: int, steps: int, counts: Iterable[int] = N_TEST) -> Errors:
+    """Train on sets of 20; mean squared errors by number of entities, relative.
+
+    To the variance of the answers there, or among 20 where it is larger: two entities are no three-way.
+
+    Args:
+        task: what to learn.
+        name: the interaction.
+        seed: of weights and sets.
+        steps: of Adam, 64 sets each.
+        counts: numbers of entities to test with.
+    """
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = Reader(name, task.width)
+    _, answers = task.draw(1000, N_TRAIN, generator)
+    deviation = float(answers.std())
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        x, y = task.draw(64, N_TRAIN, generator)
+        loss = (model(x) - y / deviation).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return {n: _error(task, model, n, deviation, seed) for n in counts}
+
+
+@torch.no_grad()
+def _error(task: Task, model: Reader, n: int, deviation: float, seed: int) -> float:
+    generator = torch.Generator().manual_seed(seed + 2**32)
+    found, right = [], []
+    for _ in range(math.ceil(_TEST_ENTITIES / n)):
+        x, y = task.draw(1, n, generator)
+        found.append(deviation * model(x).flatten())
+        right.append(y.flatten())
+    answers = torch.cat(right)
+    return float((torch.cat(found) - answers).square().mean() / max(float(answers.var()), deviation**2))
+
+
+def run(
+    names: Iterable[str], n_seeds: int, steps: int, workers: int, report: Report
+) -> dict[tuple[str, str], list[Errors]]:
+    """Errors of every module in every task, one for each seed, by (task, module).
+
+    Args:
+        names: the modules.
+        n_seeds: trainings of each.
+        steps: of each training, 64 sets each.
+        workers: processes, of one thread each.
+        report: called with the trainings done, their number and a text.
+    """
+    jobs = [(task, name, seed) for seed in range(n_seeds) for task in TASKS for name in names]
+    found: dict[tuple[str, str], list[Errors]] = {(task.name, name): [] for task, name, _ in jobs}
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread) as pool:
+        futures = [pool.submit(train, task, name, seed, steps) for task, name, seed in jobs]
+        for done, ((task, name, _), future) in enumerate(zip(jobs, futures, strict=True)):
+            report(done, len(jobs), f"{task.name}, {name}")
+            found[task.name, name].append(future.result())
+    report(len(jobs), len(jobs), "")
+    return found
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def markdown(found: dict[tuple[str, str], list[Errors]]) -> str:
+    """A table of the geometric means over seeds, with their 95% intervals."""
+    lines = [
+        "| task | module | " + " | ".join(f"{n} entities" for n in N_TEST) + " |",
+        "|---" * (2 + len(N_TEST)) + "|",
+    ]
+    for (task, name), seeds in found.items():
+        cells = [_cell([errors[n] for errors in seeds]) for n in N_TEST]
+        lines.append(f"| {task} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(errors: list[float]) -> str:
+    mean, low, high = (10**exponent for exponent in interval([math.log10(error) for error in errors]))
+    return f"{mean:.1e} [{low:.0e}, {high:.0e}]" if len(errors) > 1 else f"{mean:.1e}"
+
+
+def _one_hot(values: Tensor, size: int) -> Tensor:
+    return nn.functional.one_hot(values, size).float()
+
+
+def _near(p: Tensor) -> Tensor:
+    """Which positions (B, L) on the ring are within reach of each other, (B, L, L)."""
+    d = (p[:, :, None] - p[:, None, :]).abs()
+    return torch.minimum(d, _CELLS - d) <= _REACH
+
+
+def _others(n: int) -> Tensor:
+    return ~torch.eye(n, dtype=torch.bool)
