@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.embedding import Column, EntityEmbedding, Rotation
+from policies.interaction import head_width
 from policies.registry import Make, interaction
 
 
@@ -71,7 +72,7 @@ class EntityActorCritic(nn.Module):
             positions: "rotary", "rotary_qk", "fourier" or "plain", see `EntityEmbedding`.
 
         Raises:
-            ValueError: an unknown name, or a size below 1.
+            ValueError: an unknown name, a size below 1, or a width that the heads do not divide.
         """
         super().__init__()
         for name, value in (
@@ -85,7 +86,7 @@ class EntityActorCritic(nn.Module):
         make = interaction(policy)
         self.embedding = EntityEmbedding(columns, d_model, positions)
         rotary = self.embedding.rotary
-        d_head = max(1, d_model // n_heads) if rotary is None else rotary.d_head
+        d_head = head_width(d_model, n_heads, None if rotary is None else rotary.d_head)
         self.blocks = nn.ModuleList(Block(make, d_model, n_heads, d_head) for _ in range(n_layers))
         self.memory_norm, self.norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self.actor = nn.Linear(d_model, n_outputs)

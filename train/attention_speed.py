@@ -9,7 +9,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,7 +29,6 @@ MODULES: dict[str, tuple[type[SelfAttention | HyperFeatureAttention | HyperAtten
     "HyperAttention, softmax": (HyperAttention, "softmax"),
     "HyperAttention, linear": (HyperAttention, "linear"),
 }
-ENTITIES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 GROWTH = (256, 4096)  # the exponent is between these
 SETS, D_MODEL, N_HEADS = 4, 64, 4
 # The definition is left out where its tuples, and softmax over pairs where its scores, are more than this.
@@ -65,10 +64,11 @@ class Case(NamedTuple):
         return self.name != "HyperAttention, softmax" or self.tuples() <= _MOST_SCORES
 
 
-def measure(repeats: int, report: Report) -> Table:
+def measure(entities: Sequence[int], repeats: int, report: Report) -> Table:
     """A table of milliseconds, growth and megabytes for every module.
 
     Args:
+        entities: their numbers.
         repeats: of which the medians are printed; fast, defined and compiled take turns.
         report: called with the work done, its total and a text.
     """
@@ -79,7 +79,7 @@ def measure(repeats: int, report: Report) -> Table:
     )
     columns = ("module", "entities", "forward", "and backward", "definition", "ratio", "compiled", "peak MB")
     table = Table(*columns, title=title, title_justify="left")
-    cases = [Case(name, n) for name in MODULES for n in ENTITIES if Case(name, n).feasible()]
+    cases = [Case(name, n) for name in MODULES for n in entities if Case(name, n).feasible()]
     # The cost is about quadratic: the bar moves with it.
     total = sum(case.n**2 for case in cases)
     done, growth = 0, {}
@@ -87,11 +87,11 @@ def measure(repeats: int, report: Report) -> Table:
         report(done, total, f"{case.name}, {case.n} entities")
         row = _row(case, repeats)
         growth[case] = row["and backward"]
-        if case.n == ENTITIES[0]:
+        if case.n == entities[0]:
             table.add_section()
         table.add_row(case.name, str(case.n), *(_shown(row.get(column)) for column in columns[2:]))
         few, many = (Case(case.name, n) for n in GROWTH)
-        if case == many:
+        if case == many and few in growth:
             exponent = math.log(growth[many] / growth[few]) / math.log(many.n / few.n)
             table.add_row("", f"{few.n} to {many.n}", "", f"^{exponent:.2f}")
         done += case.n**2

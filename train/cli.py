@@ -91,6 +91,8 @@ class SpeedConfig:
     """Repetitions; medians are printed."""
     attention: bool = False
     """Measure the attention modules alone instead, against their definitions: time, growth and memory."""
+    entities: str = "8,16,32,64,128,256,512,1024,2048,4096"
+    """Numbers of entities for --attention, with commas between."""
 
 
 @dataclasses.dataclass
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Command,
         args=arguments,
         prog="interact-env",
-        description=__doc__,
+        description="Train attention policies in multi-agent worlds, and run them with any number of agents.",
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
     actions: dict[type, Callable[..., int]] = {
@@ -298,11 +300,12 @@ def run_speed(config: SpeedConfig) -> int:
     from train import attention_speed, speed, training
 
     training.threads(config.threads)
+    entities = counts(config.entities, "--entities")
     if config.repeats < 1:
         raise ValueError(f"--repeats must be >= 1, not {config.repeats}")
     if config.attention:
         with _bar("measuring") as advance:
-            table = attention_speed.measure(config.repeats, advance)
+            table = attention_speed.measure(entities, config.repeats, advance)
         console.print(table)
         return 0
     with _bar("measuring") as advance:

@@ -124,18 +124,18 @@ def count(text: str) -> int | tuple[int, int] | list[tuple[int, float]]:
         ) from None
 
 
-def counts(text: str) -> list[int]:
-    """Numbers of agents, "2,4,8".
+def counts(text: str, name: str = "n_agents") -> list[int]:
+    """Numbers of agents, or of what else is called `name`, "2,4,8".
 
     Raises:
         ValueError: anything else, or a number below 1.
     """
     parts = text.split(",")
     if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(f"n_agents must be numbers >= 1 with commas between, not {text!r}")
+        raise ValueError(f"{name} must be numbers >= 1 with commas between, not {text!r}")
     numbers = [int(part) for part in parts]
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"n_agents must name each number once, not {text!r}")
+        raise ValueError(f"{name} must name each number once, not {text!r}")
     return numbers
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,27 +12,9 @@ import time
 
 import pytest
 import torch
+from cli import ENV, SMALL, interact, is_one_line
 
 from train.cli import main
-
-SMALL = [
-    "--total-steps",
-    "512",
-    "--n-worlds",
-    "8",
-    "--n-steps",
-    "16",
-    "--batch-size",
-    "64",
-    "--d-model",
-    "16",
-]
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-
-
-def interact(*arguments, timeout=240):
-    command = [sys.executable, "-m", "train.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENV, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +59,7 @@ def test_list_names_worlds_and_policies():
     done = interact("list")
     for word in ("colliding_agents_v0", "sa_linear", "deep_sets", "none", "yield"):
         assert word in done.stdout
-
-
-def is_one_line(status, stderr, message):
-    assert status == 1
-    lines = stderr.strip().splitlines()
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("interact-env: error: ")
-    assert message in lines[0]
+    assert re.search(r"sa_linear .* 100,358 ", done.stdout), "parameters"
 
 
 def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
@@ -111,6 +87,16 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         (["compare", tmp_path], "has no evaluation.json"),
         (["compare"], "give at least one run"),
         (["speed", "--repeats", "0"], "--repeats must be >= 1"),
+        (["speed", "--attention", "--entities", "8,x"], "--entities must be numbers >= 1"),
+        (["train", "--out", new, "--policy", "nowhere:mine"], "cannot import 'nowhere'"),
+        (["train", "--out", new, "--match-parameters", "-1"], "--match-parameters must be >= 0"),
+        (["train", "--out", new, "--match-parameters", "99"], "match_parameters must be in ["),
+        (["train", "--out", new, "--policy", "sa_hfa", "--n-heads", "1"], "n_heads must be >= 2 for sa_hfa"),
+        (["train", "--out", new, "--positions", "plain", "--d-model", "30"], "d_model must be a multiple of"),
+        (["evaluate", run, "--policy", "hfa"], "--policy hfa is not the policy of the run: sa"),
+        (["micro-tasks", "--seeds", "0"], "--seeds must be >= 1"),
+        (["micro-tasks", "--threads", "-1"], "--threads must be >= 0"),
+        (["micro-tasks", "--modules", "mlp9"], "policy must be one of"),
     ):
         status = main([str(a) for a in arguments])
         is_one_line(status, capsys.readouterr().err, message)
