@@ -275,17 +275,16 @@ def softmax_pair_sum(
         return _pair_tile(q, ks, vs, reach.pairs(), distinct)
     n_sets, rows = max(1, max_scores // each), max(1, min(n, max_scores // (heads * n * n)))
     tile = _pair_tile if rows >= _MANY_ROWS else _row_tile
-    done = []
-    for q_s, k1, k2, v1, v2, pairs_s in zip(
-        *(t.split(n_sets) for t in (q, *ks, *vs, reach.pairs())), strict=True
-    ):
-        tiles = zip(q_s.split(rows, dim=2), pairs_s.split(rows, dim=2), strict=True)
-        parts = [
-            checkpoint(tile, q_t, (k1, k2), (v1, v2), pairs_t, distinct, use_reentrant=False)
-            for q_t, pairs_t in tiles
-        ]
-        done.append(torch.cat(parts, dim=2))
-    return torch.cat(done)
+    # Written in place: small results kept between large scores would fragment the allocator's memory.
+    out = torch.empty_like(as_real(vs[0]))
+    for b in range(0, sets, n_sets):
+        q_s, k1, k2, v1, v2, pairs = (t[b : b + n_sets] for t in (q, *ks, *vs, reach.pairs()))
+        for i in range(0, n, rows):
+            few = slice(i, i + rows)
+            out[b : b + n_sets, :, few] = checkpoint(
+                tile, q_s[:, :, few], (k1, k2), (v1, v2), pairs[:, :, few], distinct, use_reentrant=False
+            )
+    return out
 
 
 def _pair_tile(
