@@ -29,7 +29,7 @@ def network(batch, **options):
 
 
 @each
-@pytest.mark.parametrize("positions", ["rotary", "fourier", "plain"])
+@pytest.mark.parametrize("positions", ["rotary", "rotary_qk", "fourier", "plain"])
 @pytest.mark.parametrize("vision_radius", [5, None])
 def test_the_own_view_gives_the_joint_answer(policy, positions, vision_radius):
     rows, mask, visible, batch = observed(n_agents=(2, 20), vision_radius=vision_radius, n_labels=3)
@@ -143,3 +143,27 @@ def test_bad_columns_are_named():
         EntityEmbedding([interact_env.Column("x", "angle", 0, 1, "")], 8)
     with pytest.raises(ValueError, match="column 'x' of kind 'position' needs a size >= 1, not 0"):
         EntityEmbedding([interact_env.Column("x", "position", 0, 1, "m")], 8)
+
+
+@each
+def test_mixed_precision_is_close(policy):
+    rows, mask, visible, batch = observed(n_agents=8)
+    net = network(batch, policy=policy)
+    logits, values = net(rows, mask, visible)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(rows, mask, visible)
+    for a, b in zip(found, (logits, values), strict=True):
+        assert (a.float() - b).abs().max() <= 0.05 * b.abs().max()
+
+
+def test_weights_are_given_for_every_block_on_request():
+    rows, mask, visible, batch = observed(n_agents=8)
+    weights = network(batch, policy="hfa", n_layers=3).weights(rows, mask, visible)
+    assert [w.shape for w in weights] == [(16, 4, 8, 8)] * 3
+    sees = visible & ~torch.eye(8, dtype=torch.bool)
+    shares = weights[2].sum(-1)
+    some = sees.any(-1)[:, None].expand_as(shares)
+    torch.testing.assert_close(shares[some], torch.ones_like(shares[some]))
+    assert (weights[2].masked_fill(sees[:, None], 0) == 0).all()
+    with pytest.raises(ValueError, match="policy must weigh pairs to have weights; NoInteraction does not"):
+        network(batch, policy="none").weights(rows, mask, visible)
