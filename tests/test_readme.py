@@ -15,19 +15,21 @@ from train import new_world
 
 ROOT = Path(interact_env.__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-# The commands as they stand, with a little less work appended; seeds above 0 and two of the four policies
-# of the study are the same command again.
+# The commands as they stand, with a little less work appended; seeds above 0 and some of the policies
+# of the studies are the same command again.
 SHIM = f"""
 set -eu
 interact-env() {{
-    case "$*" in *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*|*sa_linear*|*deep_sets*) return 0;; esac
+    case "$*" in *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*|*sa_linear*|*deep_sets*|*hfa*|*rotary_qk*) return 0;; esac
     case "$1" in
         train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
+        micro-tasks) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
         evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
-        speed) set -- "$@" --repeats 1 --threads 1;;
+        speed) set -- "$@" --repeats 1 --threads 1 --entities 8;;
     esac
     "{sys.executable}" -m train.cli "$@"
 }}
+python() {{ "{sys.executable}" "$@"; }}
 pytest() {{ "{sys.executable}" -m pytest -q "$@"; }}
 make() {{ command make --dry-run -C "{ROOT}" "$@"; }}
 """
