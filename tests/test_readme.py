@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text()
 SHIM = f"""
 set -eu
 interact-env() {{
-    case "$*" in *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*|*sa_linear*|*deep_sets*|*hfa*|*rotary_qk*) return 0;; esac
+    case "$*" in *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*) return 0;; esac
+    case "$*" in *sa_linear*|*deep_sets*|*hfa*|*rotary_qk*) return 0;; esac
     case "$1" in
         train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
         micro-tasks) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
