@@ -180,7 +180,7 @@ def markdown(found: dict[tuple[str, str], list[Errors]]) -> str:
 
 def _cell(errors: list[float]) -> str:
     mean, low, high = (10**exponent for exponent in interval([math.log10(error) for error in errors]))
-    return f"{mean:.1e} [{low:.0e}, {high:.0e}]" if len(errors) > 1 else f"{mean:.1e}"
+    return f"{mean:.1e} [{low:.1e}, {high:.1e}]" if len(errors) > 1 else f"{mean:.1e}"
 
 
 def _one_hot(values: Tensor, size: int) -> Tensor:
