@@ -124,8 +124,8 @@ def joined_is_cheaper(n: int, ranks: Sequence[int], d_v: int, *, linear: bool) -
     """Whether one attention on Khatri-Rao features costs less than a product of score matrices."""
     joined = math.prod([rank + 1 for rank in ranks])
     if linear:
-        # Products and sums; the features are written and read some four times, the scores once each.
-        return joined * (2 * d_v + 4 * _PASS) < n * (sum(ranks) + d_v + _PASS * len(ranks))
+        # Products and sums; the features are written and read some five times, the scores once each.
+        return joined * (2 * d_v + 5 * _PASS) < n * (sum(ranks) + d_v + _PASS * len(ranks))
     # Both are O(L^2); the score matrices are slow where they no longer fit the cache.
     return n > 8 * joined
 
