@@ -126,7 +126,7 @@ class EntityActorCritic(nn.Module):
             seen = (mask, visible, rotation, memory)
             try:
                 found.append(block.interaction.weights(block.norm(x), *seen))  # type: ignore[operator]
-            except (AttributeError, NotImplementedError):
+            except NotImplementedError:
                 kind = type(block.interaction).__name__
                 raise ValueError(f"policy must weigh pairs to have weights; {kind} does not") from None
             x = block(x, *seen)

@@ -274,8 +274,8 @@ class HyperAttention(Interaction):
             distinct: only tuples of different entities.
             exclude_self: leave tuples with i out of the sum.
             causal: leave tuples with an entity behind i out of the sum, for sequences.
-            max_scores: scores that a softmax holds at once: 2**22 of them, and the keys of their pairs, take
-                some 30 MB.
+            max_scores: scores that a softmax handles at once, for all heads; keys and values of their pairs,
+                L^2 (R + d_head) numbers a head, come on top.
 
         Raises:
             ValueError: an unknown kind, or a size that is not allowed.
@@ -305,7 +305,8 @@ class HyperAttention(Interaction):
             y = softmax_pair_sum(q, ks, vs, reach, distinct=self.distinct, max_scores=self.max_scores)
         else:
             y = as_real(product_sum(q, ks, vs, reach, distinct=self.distinct))
-        return self.out(turn_back(join_heads(y), self._far(rotation.values)))
+        y = turn_back(join_heads(y), self._far(rotation.values))
+        return self.out(y.to(x.dtype) if x.dtype != y.dtype and not torch.is_autocast_enabled() else y)
 
     def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The mean of the pair weights' two marginals; materialises all triples.

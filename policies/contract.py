@@ -48,23 +48,25 @@ def validate(make: str | Make, seed: int = 0) -> None:
     torch.manual_seed(seed)
     try:
         module = made(D_MODEL, N_HEADS, Rotary([_PERIOD] * N_AXES).d_head).double()
-        for check, limited, turned in product(CHECKS, (False, True), (False, True)):
+        for check, limited, turned in product(CHECKS, (False, True), ("", "rotation", "rotation of scores")):
             try:
                 check(module, _sets(limited, turned))
             except InvalidInteraction as error:
-                given = [word for word, there in (("visible", limited), ("rotation", turned)) if there]
+                given = [word for word, there in (("visible", limited), (turned, turned)) if there]
                 raise InvalidInteraction(f"{name}, given {given or 'a mask only'}: {error}") from None
     finally:
         torch.set_rng_state(torch_state)
 
 
-def _sets(limited: bool, turned: bool) -> _Sets:
+def _sets(limited: bool, turned: str) -> _Sets:
     """Three sets; in the first everybody is there, in the last nobody."""
     sets, n = 3, int(torch.randint(2, 13, ()))
     mask = torch.rand(sets, n) < 0.7
     mask[0], mask[-1] = True, False
     visible = ((torch.rand(sets, n, n) < 0.6) | torch.eye(n, dtype=torch.bool)) if limited else None
     rotation = _rotation(_positions(sets, n)) if turned else None
+    if rotation is not None and turned == "rotation of scores":
+        rotation = rotation._replace(values=None)
     x, memory = torch.randn(2, sets, n, D_MODEL, dtype=torch.float64)
     return _Sets(x, mask, visible, rotation, memory)
 
@@ -125,13 +127,27 @@ def _does_not_read_padding(module: nn.Module, given: _Sets) -> None:
 def _does_not_read_what_is_out_of_sight(module: nn.Module, given: _Sets) -> None:
     if given.visible is None:
         return
-    i, expected = 0, module(*given)[:, :1]
-    hidden = ~given.visible[:, i, :, None]
-    changed = given._replace(
-        x=torch.where(hidden, torch.randn_like(given.x), given.x),
-        memory=torch.where(hidden, torch.randn_like(given.x), given.memory),
-    )
+    expected = module(*given)[:, :1]
+    hidden = ~given.visible[:, 0, :, None]
+    changed = given._replace(memory=torch.where(hidden, torch.randn_like(given.memory), given.memory))
     _same(module(*changed)[:, :1], expected, given.mask[:, :1], "entities out of sight change the answer")
+
+
+def _reads_others_from_memory(module: nn.Module, given: _Sets) -> None:
+    """What others ask, x, holds what they have seen themselves: news from out of sight."""
+    x = torch.cat([given.x[:, :1], torch.randn_like(given.x[:, 1:])], dim=1)
+    expected = module(*given)[:, :1]
+    _same(
+        module(*given._replace(x=x))[:, :1], expected, given.mask[:, :1], "others are read from x, not memory"
+    )
+
+
+def _does_not_mix_sets(module: nn.Module, given: _Sets) -> None:
+    visible = None if given.visible is None else given.visible[:1]
+    first = _Sets(
+        given.x[:1], given.mask[:1], visible, _each(given.rotation, lambda t: t[:1]), given.memory[:1]
+    )
+    _same(module(*first), module(*given)[:1], first.mask, "other sets of the batch change the answers")
 
 
 def _answers_one_that_is_alone(module: nn.Module, given: _Sets) -> None:
@@ -152,13 +168,19 @@ def _does_not_know_where_the_world_is(module: nn.Module, given: _Sets) -> None:
     if given.rotation is None:
         return
     where = _positions(*given.x.shape[:2])
-    here = module(*given._replace(rotation=_rotation(where)))
-    there = module(*given._replace(rotation=_rotation(where + 100 * torch.rand(N_AXES, dtype=torch.float64))))
+    further = where + 100 * torch.rand(N_AXES, dtype=torch.float64)
+    kept = [angles is not None for angles in given.rotation]
+    rotations = [
+        Rotation(*(t if keep else None for t, keep in zip(_rotation(at), kept, strict=True)))
+        for at in (where, further)
+    ]
+    here, there = (module(*given._replace(rotation=rotation)) for rotation in rotations)
     _same(there, here, given.mask, "moving everything changes the answers")
 
 
 def _has_finite_gradients(module: nn.Module, given: _Sets) -> None:
-    x, memory = (t.clone().requires_grad_(True) for t in (given.x, given.memory))
+    nowhere = ~given.mask[..., None]
+    x, memory = (t.masked_fill(nowhere, torch.nan).requires_grad_(True) for t in (given.x, given.memory))
     y = module(*given._replace(x=x, memory=memory))
     if not y.requires_grad:
         return
@@ -175,6 +197,8 @@ CHECKS: tuple[Callable[[nn.Module, _Sets], None], ...] = (
     _does_not_care_for_order,
     _does_not_read_padding,
     _does_not_read_what_is_out_of_sight,
+    _reads_others_from_memory,
+    _does_not_mix_sets,
     _answers_one_that_is_alone,
     _does_not_know_where_the_world_is,
     _has_finite_gradients,

@@ -92,8 +92,9 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     Returns:
         as x.
     """
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, rotation.shape[-1], 2)))
-    return torch.view_as_real(pairs * rotation[..., None, :]).flatten(-3)
+    # Half precisions have no complex numbers worth the name: turned in the rotation's, and back.
+    pairs = torch.view_as_complex(x.to(rotation.real.dtype).unflatten(-1, (-1, rotation.shape[-1], 2)))
+    return torch.view_as_real(pairs * rotation[..., None, :]).flatten(-3).to(x.dtype)
 
 
 class Fourier(nn.Module):

@@ -92,6 +92,12 @@ class Interaction(nn.Module):
             raise ValueError(f"memory must be of x's shape {tuple(x.shape)}, not {tuple(memory.shape)}")
         memory = x if memory is None else memory
         rotation = Rotation(None, None) if rotation is None else rotation
+        if not isinstance(rotation, Rotation):
+            raise ValueError(f"rotation must be a Rotation, see Rotary, not {type(rotation).__name__}")
+        for angles in rotation:
+            if angles is not None and (not angles.is_complex() or angles.shape[:2] != x.shape[:2]):
+                found = f"{angles.dtype} of {tuple(angles.shape)}"
+                raise ValueError(f"rotation must be complex of shape ({sets}, {n}, d_head / 2), not {found}")
         if mask is None:
             there = torch.ones(sets, n, dtype=torch.bool, device=x.device)
             return x, memory, rotation, Reach(there, visible, self.exclude_self, self.causal)

@@ -9,6 +9,9 @@ import torch
 
 from policies.actor_critic import EntityActorCritic
 from policies.embedding import Column
+from policies.interaction import at_least_one
+
+_WIDEST = 2**14
 
 
 def n_parameters(columns: Sequence[Column], n_outputs: int, **network: Any) -> int:
@@ -30,12 +33,14 @@ def matched_width(n: int, columns: Sequence[Column], n_outputs: int, **network: 
     Raises:
         ValueError: n is below what the narrowest network has, or above the widest's (a width of 2^14).
     """
-    step = int(network.get("n_heads", 4))
+    step = at_least_one("n_heads", network.get("n_heads", 4))
+    if step > _WIDEST:
+        raise ValueError(f"n_heads must be <= {_WIDEST}, not {step}")
 
     def size(width: int) -> int:
         return n_parameters(columns, n_outputs, **{**network, "d_model": step * width})
 
-    low, high = 1, 2**14 // step
+    low, high = 1, _WIDEST // step
     if not size(low) <= n <= size(high):
         raise ValueError(f"match_parameters must be in [{size(low):,}, {size(high):,}] here, not {n:,}")
     while low < high:  # the narrowest that has at least n

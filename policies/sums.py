@@ -325,7 +325,8 @@ def every_pair(x: Tensor, y: Tensor) -> Tensor:
 
 
 def as_complex(x: Tensor) -> Tensor:
-    """Neighbouring numbers (..., d) as complex ones (..., d / 2)."""
+    """Neighbouring numbers (..., d) as complex ones (..., d / 2), of single precision at least."""
+    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
 
 

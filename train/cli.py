@@ -327,7 +327,9 @@ def run_micro_tasks(config: MicroTasksConfig) -> int:
             raise ValueError(f"--{name} must be >= 1, not {getattr(config, name)}")
     if config.threads < 0:
         raise ValueError(f"--threads must be >= 0, not {config.threads}")
-    modules = [policies.find(name) for name in config.modules or micro_tasks.MODULES]
+    modules = config.modules or micro_tasks.MODULES
+    for name in modules:
+        policies.find(name)
     workers = config.threads or os.cpu_count() or 1
     with _bar("learning") as advance:
         found = micro_tasks.run(modules, config.seeds, config.steps, workers, advance)

@@ -111,6 +111,35 @@ def test_the_forms_for_large_sets_equal_the_definition(name, n, limited, d_head)
     close(module(*given), define(module, *given), given[1])
 
 
+@pytest.mark.parametrize("exclude_self", [True, False])
+@pytest.mark.parametrize("kind", ["softmax", "linear"])
+def test_causal_sums_across_chunks_and_many_rows_equal_the_definition(kind, exclude_self):
+    torch.manual_seed(0)
+    flags = {"kind": kind, "causal": True, "exclude_self": exclude_self}
+    x, mask, *_ = a_set(2, 150, 0)
+    for module in (
+        SelfAttention(D_MODEL, HEADS, 4, **flags),
+        HyperFeatureAttention(D_MODEL, HEADS, 4, **flags),
+    ):
+        close(moved(module.double())(x, mask), define(module, x, mask), mask)
+    x, mask, *_ = a_set(2, 40, 0)
+    module = moved(HyperAttention(D_MODEL, HEADS, 4, max_scores=HEADS * 1600 * 17, **flags).double())
+    close(module(x, mask), define(module, x, mask), mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", sorted(names()))
+def test_half_precisions_are_turned_too(name, dtype):
+    torch.manual_seed(0)
+    module = interaction(name)(D_MODEL, HEADS, D_HEAD)
+    x, mask, visible, rotation, memory = a_set(4, 6, 0)
+    rotation = type(rotation)(*(t.to(torch.complex64) for t in rotation))
+    low = module.to(dtype)(x.to(dtype), mask, visible, rotation, memory.to(dtype))
+    exact = module.float()(x.to(dtype).float(), mask, visible, rotation, memory.to(dtype).float())
+    assert low.dtype == dtype
+    assert (low.float() - exact)[mask].abs().max() <= 0.1 * (exact[mask].abs().max() + 1e-30)
+
+
 @pytest.mark.parametrize(("kind", "n"), list(itertools.product(["softmax", "linear"], [5, 150])))
 def test_a_causal_sum_does_not_see_what_comes_later(kind, n):
     torch.manual_seed(0)
@@ -135,7 +164,7 @@ def test_softmax_over_pairs_is_the_same_in_tiles_gradients_too():
     expected = whole(*given)
     expected.sum().backward()
     wanted = [p.grad.clone() for p in whole.parameters()]
-    for max_scores in (1, 500, 2000):
+    for max_scores in (1, 500, 2 * 81 * 8, 2 * 9**3, 2000):
         whole.max_scores = max_scores
         whole.zero_grad()
         found = whole(*given)
@@ -282,7 +311,7 @@ def test_mlp_sees_the_first_others_in_their_order_and_no_more():
     few = MLP(D_MODEL, HEADS, 8, n_others=9).double()
     few.load_state_dict(module.state_dict() | {"hidden.weight": torch.zeros(D_MODEL, D_MODEL + 9 * 8)})
     few.hidden.weight.data[:, : D_MODEL + 3 * 8] = module.hidden.weight.data
-    torch.testing.assert_close(few(x[:, :4])[:, 0], y[:, 0]), "zeros where there are fewer"
+    torch.testing.assert_close(few(x[:, :4])[:, 0], y[:, 0])  # zeros where there are fewer
 
 
 def test_induced_points_shared_or_not_say_the_same():
@@ -399,6 +428,8 @@ def test_bad_arguments_are_named():
             ((x, there[:, :4]), r"mask must be bool of shape \(2, 5\), not torch.bool of \(2, 4\)"),
             ((x, there, there), r"visible must be bool of shape \(2, 5, 5\), not torch.bool of \(2, 5\)"),
             ((x, there, None, None, x[:1]), r"memory must be of x's shape \(2, 5, 16\), not \(1, 5, 16\)"),
+            ((x, there, None, turned.scores), "rotation must be a Rotation, see Rotary, not Tensor"),
+            ((x, there, None, Rotary([16.0])(torch.zeros(2, 4, 1))), r"rotation must be complex of shape"),
             (
                 (x, there, None, turned),
                 r"rotation is of heads \(and ranks\) as wide as 16, or a multiple, not [48]",

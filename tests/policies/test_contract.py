@@ -94,6 +94,26 @@ class Omniscient(Broken):
         return super().answer(x, memory, rotation, reach._replace(visible=None))
 
 
+class Hearsay(Broken):
+    """Reads what the others ask with."""
+
+    def answer(self, x, memory, rotation, reach):
+        return super().answer(x, x, rotation, reach)
+
+
+class Batched(Broken):
+    def answer(self, x, *given):
+        return super().answer(x, *given) + x.new_tensor(len(x)).log()
+
+
+class Spoilt(Broken):
+    """Lets NaN into its weights' gradients."""
+
+    def forward(self, x, mask=None, *given):
+        y = super().forward(x, mask, *given)
+        return y if mask is None else y + torch.where(mask[..., None], self.query(x)[..., :16], 0)
+
+
 class Lonely(Broken):
     """Says something else to those that see nobody."""
 
@@ -130,6 +150,9 @@ class Explosive(Broken):
         (Counting, "rows where no entity is change the answers"),
         (Padded, "rows where no entity is change the answers"),
         (Omniscient, r"given \['visible'\]: entities out of sight change the answer"),
+        (Hearsay, "others are read from x, not memory"),
+        (Batched, "other sets of the batch change the answers"),
+        (Spoilt, "the gradient of query.weight is not finite"),
         (Lonely, "an entity that sees no other is not answered as one that is alone"),
         (Placed, "moving everything changes the answers"),
         (Explosive, "the gradient of .* is not finite"),

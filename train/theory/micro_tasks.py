@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from policies.registry import interaction
+from policies.registry import find, interaction
 from train.compare import interval
 
 N_TRAIN = 20
@@ -82,10 +82,10 @@ class Reader(nn.Module):
     """One interaction between two linear maps without constants: (B, L, width) -> (B, L)."""
 
     def __init__(self, name: str, width: int) -> None:
-        """`name` is an interaction of the registry."""
+        """`name` is an interaction of the registry, or one of one's own as "my_module:name"."""
         super().__init__()
         self.embed = nn.Linear(width, _D_MODEL, bias=False)
-        self.interaction = interaction(name)(_D_MODEL, _HEADS, _D_HEAD)
+        self.interaction = interaction(find(name))(_D_MODEL, _HEADS, _D_HEAD)
         self.read = nn.Linear(_D_MODEL, 1, bias=False)
         # A constant could only say how many there are in training.
         out = self.interaction.out
