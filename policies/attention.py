@@ -358,13 +358,17 @@ class MixedAttention(Interaction):
         """Mix the parts.
 
         Raises:
-            ValueError: none, or of different widths.
+            ValueError: none, or of different widths, or a part that is no `Interaction`.
         """
+        for part in parts:
+            if not isinstance(part, Interaction):
+                raise ValueError(f"parts must be Interactions, not a {type(part).__name__}")
         widths = {part.d_model for part in parts}
         if len(widths) != 1:
             raise ValueError(f"parts must be one or more modules of one d_model, not of {sorted(widths)}")
         super().__init__(parts[0].d_model)
         self.parts = nn.ModuleList(parts)
+        self.ordered = any(getattr(part, "ordered", False) for part in parts)
 
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The sum of the parts' answers."""
@@ -393,8 +397,12 @@ def _start_at_one(linears: nn.ModuleList, value: float = 1.0) -> None:
 def _slices(features: int | Sequence[tuple[int, int]], d_model: int) -> list[tuple[int, int]]:
     if isinstance(features, int):
         return [(0, d_model)] * at_least_one("features", features)
-    slices = [(start, stop) for start, stop in features]
-    if not slices or any(not 0 <= start < stop <= d_model for start, stop in slices):
+    try:
+        slices = [(start, stop) for start, stop in features]
+        good = bool(slices) and all(0 <= start < stop <= d_model for start, stop in slices)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
         raise ValueError(f"features must be (start, stop) slices of 0 ... {d_model}, not {features!r}")
     return slices
 
@@ -403,6 +411,6 @@ def _ranks(rank: int | Sequence[int] | None, d_head: int, n_features: int) -> li
     if rank is None or isinstance(rank, int):
         own = max(1, d_head // n_features)
         return [at_least_one("rank", own if rank is None else rank)] * n_features
-    if len(rank) != n_features:
+    if not isinstance(rank, Sequence) or len(rank) != n_features:
         raise ValueError(f"rank must be one number or {n_features}, one for each feature, not {rank!r}")
     return [at_least_one("rank", r) for r in rank]

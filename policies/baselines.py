@@ -127,7 +127,7 @@ class InducedAttention(Interaction):
     def _ask(self, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         k, v = self.key_value(memory).chunk(2, dim=-1)
         sets, n, width = k.shape
-        shared = reach.visible is None and rotation.scores is None
+        shared = reach.visible is None and rotation == (None, None)
         points = self.points.expand(sets, 1 if shared else n, self.n_points, width)
         points = _turn_each(points, rotation.scores)
         pairs = reach.mask[:, None, None] if shared else reach.pairs()

@@ -16,6 +16,7 @@ D_MODEL, N_HEADS, N_AXES = 16, 2, 2
 _PERIOD = 16.0
 # Of float64 results, relative to the largest.
 _TOLERANCE = 1e-9
+_TURNED = ("", "rotation", "rotation of scores", "rotation of values")
 
 
 class InvalidInteraction(ValueError):
@@ -47,8 +48,8 @@ def validate(make: str | Make, seed: int = 0) -> None:
     torch_state = torch.get_rng_state()
     torch.manual_seed(seed)
     try:
-        module = made(D_MODEL, N_HEADS, Rotary([_PERIOD] * N_AXES).d_head).double()
-        for check, limited, turned in product(CHECKS, (False, True), ("", "rotation", "rotation of scores")):
+        module = made(D_MODEL, N_HEADS, Rotary([_PERIOD] * N_AXES).d_head).double().eval()
+        for check, limited, turned in product(CHECKS, (False, True), _TURNED):
             try:
                 check(module, _sets(limited, turned))
             except InvalidInteraction as error:
@@ -65,8 +66,8 @@ def _sets(limited: bool, turned: str) -> _Sets:
     mask[0], mask[-1] = True, False
     visible = ((torch.rand(sets, n, n) < 0.6) | torch.eye(n, dtype=torch.bool)) if limited else None
     rotation = _rotation(_positions(sets, n)) if turned else None
-    if rotation is not None and turned == "rotation of scores":
-        rotation = rotation._replace(values=None)
+    if rotation is not None and turned != "rotation":
+        rotation = rotation._replace(**{"values" if turned == "rotation of scores" else "scores": None})
     x, memory = torch.randn(2, sets, n, D_MODEL, dtype=torch.float64)
     return _Sets(x, mask, visible, rotation, memory)
 
@@ -89,6 +90,8 @@ def _answers(module: nn.Module, given: _Sets) -> None:
     if not isinstance(y, Tensor) or y.shape != given.x.shape or y.dtype != given.x.dtype:
         found = f"{y.dtype} of {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
         raise InvalidInteraction(f"answers with {found}, not {given.x.dtype} of {tuple(given.x.shape)}")
+    if not torch.isfinite(y[given.mask]).all():
+        raise InvalidInteraction("answers with numbers that are not finite")
     if not torch.equal(y[given.mask], module(*given)[given.mask]):
         raise InvalidInteraction("answers differently when asked twice")
     if any(not torch.equal(a, b) for a, b in zip(before, (given.x, given.mask, given.memory), strict=True)):

@@ -54,20 +54,24 @@ class Rotary(nn.Module):
         Args:
             wavelengths: the longest of each axis, in the units of the positions.
             values: turn values too, not only queries and keys.
+
+        Raises:
+            ValueError: no wavelength, or one that is not above 0.
         """
         super().__init__()
+        if not wavelengths or not all(0 < length < math.inf for length in wavelengths):
+            raise ValueError(f"wavelengths must be one or more numbers above 0, not {wavelengths!r}")
         self.values = values
-        steps = torch.arange(1, N_FREQUENCIES + 1)
-        self.register_buffer(
-            "rates", torch.stack([steps / length for length in wavelengths]), persistent=False
-        )
+        self.register_buffer("wavelengths", torch.tensor(wavelengths, dtype=torch.float), persistent=False)
+        self.register_buffer("steps", torch.arange(1.0, N_FREQUENCIES + 1), persistent=False)
 
-    rates: Tensor
+    wavelengths: Tensor
+    steps: Tensor
 
     @property
     def d_head(self) -> int:
         """Width of the vectors that it rotates."""
-        return 2 * self.rates.numel()
+        return 2 * self.wavelengths.numel() * self.steps.numel()
 
     def forward(self, positions: Tensor) -> Rotation:
         """The rotation of entities at positions (B, L, axes)."""
@@ -76,7 +80,7 @@ class Rotary(nn.Module):
 
     def turns(self, positions: Tensor) -> Tensor:
         """Positions (B, L, axes) -> complex unit numbers (B, L, d_head / 2)."""
-        turns = (positions[..., None] * self.rates).flatten(-2)
+        turns = ((positions / self.wavelengths)[..., None] * self.steps).flatten(-2)
         # Whole turns are taken off before pi comes in: far from the origin they would eat the precision.
         angles = 2 * math.pi * (turns - turns.floor())
         return torch.polar(torch.ones_like(angles), angles)

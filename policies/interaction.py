@@ -90,7 +90,6 @@ class Interaction(nn.Module):
                 )
         if memory is not None and memory.shape != x.shape:
             raise ValueError(f"memory must be of x's shape {tuple(x.shape)}, not {tuple(memory.shape)}")
-        memory = x if memory is None else memory
         rotation = Rotation(None, None) if rotation is None else rotation
         if not isinstance(rotation, Rotation):
             raise ValueError(f"rotation must be a Rotation, see Rotary, not {type(rotation).__name__}")
@@ -99,11 +98,18 @@ class Interaction(nn.Module):
                 found = f"{angles.dtype} of {tuple(angles.shape)}"
                 raise ValueError(f"rotation must be complex of shape ({sets}, {n}, d_head / 2), not {found}")
         if mask is None:
-            there = torch.ones(sets, n, dtype=torch.bool, device=x.device)
-            return x, memory, rotation, Reach(there, visible, self.exclude_self, self.causal)
-        kept = [None if t is None else torch.where(mask[..., None], t, 0) for t in rotation]
-        x, memory = (torch.where(mask[..., None], t, 0) for t in (x, memory))
-        return x, memory, Rotation(*kept), Reach(mask, visible, self.exclude_self, self.causal)
+            mask = torch.ones(sets, n, dtype=torch.bool, device=x.device)
+        else:
+            x = _where(mask, x)
+            memory = None if memory is None else _where(mask, memory)
+            rotation = Rotation(*(None if t is None else _where(mask, t) for t in rotation))
+        reach = Reach(mask, visible, self.exclude_self, self.causal)
+        return x, x if memory is None else memory, rotation, reach
+
+
+def _where(mask: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, L, d), zero where no entity is, whatever they held there."""
+    return torch.where(mask[..., None], rows, 0)
 
 
 def turned_heads(x: Tensor, n_heads: int, angles: Tensor | None) -> Tensor:

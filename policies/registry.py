@@ -26,15 +26,24 @@ def register(name: str, make: Make, summary: str | None = None) -> None:
         summary: one line for `interact-env list`; None: the first of `make`'s docstring.
 
     Raises:
-        ValueError: the name is taken, or no name.
+        ValueError: the name is taken by another module, or no name.
     """
+    if not callable(make) or isinstance(make, nn.Module):
+        raise ValueError(f"make of {name!r} must be a class or function, not {make!r}")
     if not name.isidentifier():
         raise ValueError(f"policy name must be a word of letters, digits and _, not {name!r}")
-    if name in _registry:
+    # A module that is loaded again, or a notebook's cell that is run again, may register again.
+    taken = _home(_registry[name][0]) if name in _registry else ""
+    if taken and (taken.startswith("policies.") or taken != _home(make)):
         raise ValueError(f"policy name {name!r} is taken; known: {', '.join(_registry)}")
     if summary is None:
         summary = (inspect.getdoc(make) or "").partition("\n")[0]
     _registry[name] = (make, summary)
+
+
+def _home(make: Make) -> str:
+    """The module that a class or function stands in."""
+    return _home(make.func) if isinstance(make, partial) else make.__module__
 
 
 def names() -> dict[str, str]:

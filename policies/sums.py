@@ -154,6 +154,7 @@ def product_sum(
     if len(ks) == 2 and reach.visible is not None and _dense_pairs_are_cheaper(q, vs[0]):
         return _dense_pair_sum(q, ks, vs, reach, distinct)
     if not q.is_complex():
+        q, *ks = (t.to(torch.promote_types(t.dtype, vs[0].dtype)) for t in (q, *ks))
         return _tuple_sum(q, ks, vs, reach, distinct)
     conjugates = [k.conj() for k in ks]
     if not vs[0].is_complex():

@@ -395,6 +395,18 @@ def test_empty_sets_are_answered():
             lambda: HyperFeatureAttention(16, 2, features=[(0, 17)]),
             r"features must be \(start, stop\) slices",
         ),
+        (
+            lambda: HyperFeatureAttention(16, 2, features=[(0, 1, 2)]),
+            "features must be .* slices of 0 ... 16",
+        ),
+        (
+            lambda: HyperFeatureAttention(16, 2, features=2.0),
+            "features must be .* slices of 0 ... 16, not 2.0",
+        ),
+        (lambda: HyperFeatureAttention(16, 2, rank=2.0), "rank must be one number or 2, .*, not 2.0"),
+        (lambda: Rotary([]), r"wavelengths must be one or more numbers above 0, not \[\]"),
+        (lambda: Rotary([4.0, 0.0]), "wavelengths must be one or more numbers above 0"),
+        (lambda: MixedAttention(torch.nn.Linear(4, 4)), "parts must be Interactions, not a Linear"),
         (lambda: HyperFeatureAttention(16, 2, features=[]), "features must be .* slices of 0 ... 16, not"),
         (lambda: HyperFeatureAttention(16, 2, features=[(3, 3)]), "features must be .* slices of 0 ... 16"),
         (lambda: HyperAttention(16, 3), "d_model must be a multiple of n_heads=3, not 16"),

@@ -1,5 +1,7 @@
 """The contract of interactions holds for every one registered, and rejects broken ones by name."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -55,6 +57,11 @@ class Broken(SelfAttention):
 class Narrow(Broken):
     def answer(self, *given):
         return super().answer(*given)[..., :3]
+
+
+class Nan(Broken):
+    def answer(self, *given):
+        return super().answer(*given) * torch.nan
 
 
 class Single(Broken):
@@ -144,6 +151,7 @@ class Explosive(Broken):
     [
         (Narrow, r"Narrow, given a mask only: answers with torch.float64 of .*, 3\), not"),
         (Single, "answers with torch.float32 of"),
+        (Nan, "answers with numbers that are not finite"),
         (Noisy, "answers differently when asked twice"),
         (InPlace, "answers differently when asked twice|changes its arguments"),
         (Ordered, "another order of the entities changes their answers, by"),
@@ -161,6 +169,26 @@ class Explosive(Broken):
 def test_broken_interactions_are_rejected_by_what_is_wrong(made, message):
     with pytest.raises(InvalidInteraction, match=message):
         validate(made)
+
+
+def test_a_module_with_dropout_is_asked_without():
+    validate(Dropping)
+
+
+class Dropping(Broken):
+    def answer(self, *given):
+        return nn.functional.dropout(super().answer(*given), training=self.training)
+
+
+def test_a_cell_that_is_run_again_registers_again(monkeypatch):
+    monkeypatch.setattr(policies.registry, "_registry", dict(policies.registry._registry))
+    register("narrow", Narrow)
+    register("narrow", partial(Single), "the same module's")
+    assert policies.names()["narrow"] == "the same module's"
+    with pytest.raises(ValueError, match="policy name 'narrow' is taken"):
+        register("narrow", SelfAttention)
+    with pytest.raises(ValueError, match="make of 'mine' must be a class or function, not Linear"):
+        register("mine", nn.Linear(4, 4))
 
 
 def test_bad_names_are_named():

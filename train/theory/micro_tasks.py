@@ -35,6 +35,8 @@ _D_MODEL, _HEADS, _D_HEAD = 64, 4, 24
 _TEST_ENTITIES = 2000  # of a test, in as many sets as it takes
 Errors = dict[int, float]  # by number of entities
 Report = Callable[[float, float, str], None]
+# Sets, entities and a generator -> one-hot entities (B, L, width) and their answers (B, L).
+Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class Task(NamedTuple):
@@ -42,9 +44,7 @@ class Task(NamedTuple):
 
     name: str
     width: int
-    draw: Callable[
-        [int, int, torch.Generator], tuple[Tensor, Tensor]
-    ]  # one-hot (B, L, width), answers (B, L)
+    draw: Draw
 
 
 def _pairwise(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -88,9 +88,9 @@ class Reader(nn.Module):
         self.interaction = interaction(find(name))(_D_MODEL, _HEADS, _D_HEAD)
         self.read = nn.Linear(_D_MODEL, 1, bias=False)
         # A constant could only say how many there are in training.
-        out = self.interaction.out
-        assert isinstance(out, nn.Linear)
-        nn.init.zeros_(out.bias.requires_grad_(False))
+        out = getattr(self.interaction, "out", None)
+        if isinstance(out, nn.Linear):
+            nn.init.zeros_(out.bias.requires_grad_(False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Answers in units of the training answers' deviation."""
