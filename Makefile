@@ -1,12 +1,13 @@
 # make demo    train, evaluate, draw and animate: the main job, in minutes
 # make test    every test            make check   format, lint, types and the fast tests
+# make gallery the pictures of the README, from policies that it trains first: some ten minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO ?= runs/demo
 
-.PHONY: demo test check lint speed clean
+.PHONY: demo test check lint speed gallery clean
 
 demo: $(INSTALLED)
 	@test ! -e $(DEMO) || { echo "$(DEMO) is there already: remove it, or make demo DEMO=another/folder"; exit 1; }
@@ -25,6 +26,9 @@ lint: $(INSTALLED)
 
 speed: $(INSTALLED)
 	$(BIN)/interact-env speed
+
+gallery: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash assets/gallery.sh
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -75,7 +75,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         self._batch.reset(seed=seed)
         alive = self._batch.alive[0]
         self.agents = [a for a, i in self._slot.items() if alive[i]]
-        self._render_if_human()
+        self._renderer.follow(self._batch)
         return self._observations(self.agents), {agent: {} for agent in self.agents}
 
     def step(
@@ -101,7 +101,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         infos = {a: dict(zip(names, metrics[i], strict=True)) for a, i in zip(acted, slots, strict=True)}
         observations = self._observations(acted)
         self.agents = [] if over else [a for a in acted if not terminations[a]]
-        self._render_if_human()
+        self._renderer.follow(self._batch)
         return observations, rewards, terminations, truncations, infos
 
     def state(self) -> np.ndarray:
@@ -115,7 +115,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             RuntimeError: made without a render_mode, or before the first reset.
         """
-        return self._renderer.render(self._batch.scene())
+        return self._renderer.render(self._batch)
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -125,10 +125,6 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
     def batch(self) -> WorldBatch:
         """The batch of one world behind this env, to save and restore or to look inside."""
         return self._batch
-
-    def _render_if_human(self) -> None:
-        if self.render_mode == "human":
-            self.render()
 
     def _observations(self, agents: list[str]) -> dict[str, Any]:
         entities, mask = self._batch.views()

@@ -203,7 +203,7 @@ class Probe:
         if not isinstance(scene, Scene):
             raise self._error("scene must return an interact_env.render.Scene")
         numbers = [scene.width, scene.height]
-        numbers += [number for shapes in scene[3:] for shape in shapes for number in shape]
+        numbers += [n for shapes in scene[3:] for shape in shapes for n in shape if not isinstance(n, str)]
         if not (scene.width > 0 and scene.height > 0 and np.isfinite(numbers).all()):
             raise self._error("scene: every number must be finite, width and height above 0")
 

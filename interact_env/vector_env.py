@@ -48,7 +48,7 @@ class JointEnv(gymnasium.Env[Any, np.ndarray]):
         """Start the next episode, or episode 0 of `seed`; `options` are not used."""
         super().reset(seed=seed)
         self._batch.reset(seed=seed)
-        self._render_if_human()
+        self._renderer.follow(self._batch)
         return _first(_observe(self._batch)), _first(_info(self._batch))
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
@@ -62,21 +62,22 @@ class JointEnv(gymnasium.Env[Any, np.ndarray]):
         self._batch.step(np.asarray(action)[None])
         terminated, truncated = _ends(self._batch)
         reward = float(_mean_reward(self._batch, acted)[0])
-        self._render_if_human()
+        self._renderer.follow(self._batch)
         observation, info = _first(_observe(self._batch)), _first(_info(self._batch))
         return observation, reward, bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> Any:
         """An RGB frame (height, width, 3) uint8, or None in mode "human"."""
-        return self._renderer.render(self._batch.scene())
+        return self._renderer.render(self._batch)
 
     def close(self) -> None:
         """Close the window, if there is one."""
         self._renderer.close()
 
-    def _render_if_human(self) -> None:
-        if self.render_mode == "human":
-            self.render()
+    @property
+    def batch(self) -> WorldBatch:
+        """The batch of one world behind this env, to save and restore or to look inside."""
+        return self._batch
 
 
 class WorldVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarray]):

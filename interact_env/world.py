@@ -80,8 +80,9 @@ class World:
     `begin(params, key, n, state)`, a rule that runs before the agents are placed;
     `visible(params, state, i, j) -> bool`, a rule, for worlds of limited sight;
     `arena_size(params, n)`, the side of the arena of n agents, for worlds with parameters `size`
-    and `density`; and POLICIES, scripted ones by name: rules `policy(params, key, state, i, clock,
-    action)` that write `action[i]`.
+    and `density`; POLICIES, scripted ones by name: rules `policy(params, key, state, i, clock, action)`
+    that write `action[i]`; and KEYS, for manual play: the number of a discrete action by the name of
+    its key, as {"right": 1}; with no key down it is 0.
     """
 
     name: str
@@ -100,6 +101,7 @@ class World:
     visible: Callable[..., bool] | None = None
     arena_size: Callable[..., float] | None = None
     POLICIES: Mapping[str, Callable[..., None]] = dataclasses.field(default_factory=dict)
+    KEYS: Mapping[str, int] = dataclasses.field(default_factory=dict)
     summary: str = ""
 
     @classmethod

@@ -57,6 +57,25 @@ def test_importing_the_environments_imports_neither_torch_nor_pygame():
     assert found.stdout.strip() == "[]"
 
 
+def test_pygame_is_imported_when_something_is_drawn_and_not_before():
+    code = """
+import sys, interact_env, train.cli
+from interact_env import colliding_agents_v0
+env = colliding_agents_v0.parallel_env(n_agents=3, render_mode="rgb_array")
+env.reset(seed=0)
+env.step(dict.fromkeys(env.agents, 0))
+train.cli.main(["list"])
+before = "pygame" in sys.modules
+env.render()
+print(before, "pygame" in sys.modules)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert found.stdout.splitlines()[-1] == "False True"
+    assert "pygame-ce" not in found.stdout, "and does not greet"
+
+
 @pytest.mark.parametrize("package", [interact_env, policies])
 def test_public_names_are_documented(package):
     for name in package.__all__:

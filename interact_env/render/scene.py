@@ -1,34 +1,58 @@
-"""A scene: what a viewer draws, as plain data in world coordinates (y points up)."""
+"""A scene: what a viewer draws, as plain data in world coordinates (y points up).
 
-from typing import NamedTuple
+`agent` is the slot of the agent that a shape belongs to (-1: of none): by it a viewer finds, follows and
+colours agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 
 class Circle(NamedTuple):
-    """A disc of `radius` at (x, y), coloured by the palette's entry `color`; `flash` marks an event."""
+    """A disc of `radius` at (x, y), coloured by the palette's entry `color`; `flash` marks an event.
+
+    `z` is its height above the plane, towards who looks at it: what lies deeper is drawn first, and paler.
+    """
 
     x: float
     y: float
     radius: float
     color: int
     flash: bool = False
+    agent: int = -1
+    z: float = 0.0
 
 
 class Arrow(NamedTuple):
-    """An arrow from (x, y) by (dx, dy)."""
+    """An arrow from (x, y) by (dx, dy); `color` as a circle's, -1: ink."""
 
     x: float
     y: float
     dx: float
     dy: float
+    color: int = -1
+    agent: int = -1
 
 
 class Line(NamedTuple):
-    """A thin line from (x1, y1) to (x2, y2)."""
+    """A thin line from (x1, y1) to (x2, y2), with a dot at its end; `color` as a circle's, -1: grey."""
 
     x1: float
     y1: float
     x2: float
     y2: float
+    color: int = -1
+    agent: int = -1
+
+
+class Label(NamedTuple):
+    """A word beside (x, y)."""
+
+    x: float
+    y: float
+    text: str
 
 
 class Scene(NamedTuple):
@@ -40,3 +64,64 @@ class Scene(NamedTuple):
     circles: tuple[Circle, ...] = ()
     arrows: tuple[Arrow, ...] = ()
     lines: tuple[Line, ...] = ()
+    labels: tuple[Label, ...] = ()
+
+    def places(self) -> dict[int, tuple[float, float]]:
+        """Where each agent is: the centre of its first circle."""
+        return {c.agent: (c.x, c.y) for c in reversed(self.circles) if c.agent >= 0}
+
+    def nearest(self, dx: float, dy: float) -> tuple[float, float]:
+        """The shortest of the displacements that (dx, dy) stands for where the world wraps."""
+        if self.wrap[0]:
+            dx -= self.width * round(dx / self.width)
+        if self.wrap[1]:
+            dy -= self.height * round(dy / self.height)
+        return dx, dy
+
+
+def between(before: Scene, after: Scene, part: float) -> Scene:
+    """A scene on the way between two: what belongs to agents that are in both has moved by `part` of its way.
+
+    Everything else is as in `before`. It is for the eye only: no world was ever in that state.
+    """
+    if before[:3] != after[:3]:
+        return before
+
+    def moved(old: Iterable[Any], new: Iterable[Any], points: tuple[int, ...]) -> tuple[Any, ...]:
+        there = _by_agent(new)
+        return tuple(
+            _on_the_way(before, shape, there[key], part, points) if key in there else shape
+            for key, shape in _by_agent(old).items()
+        )
+
+    return before._replace(
+        circles=moved(before.circles, after.circles, (0,)),
+        arrows=moved(before.arrows, after.arrows, (0,)),
+        lines=moved(before.lines, after.lines, (0, 2)),
+    )
+
+
+def _by_agent(shapes: Iterable[Any]) -> dict[tuple[int, int], Any]:
+    """Shapes by their agent, and their number among its shapes; those of no agent come under -1."""
+    found: dict[tuple[int, int], Any] = {}
+    seen: dict[int, int] = {}
+    for shape in shapes:
+        seen[shape.agent] = seen.get(shape.agent, -1) + 1
+        found[shape.agent, seen[shape.agent]] = shape
+    return found
+
+
+def _on_the_way(scene: Scene, old: Any, new: Any, part: float, points: tuple[int, ...]) -> Any:
+    """The shape with its points (x at index k, y at k + 1), and an arrow's tip, on their way to the new."""
+    if old.agent < 0:
+        return old
+    values = list(old)
+    for k in points:
+        dx, dy = new[k] - old[k], new[k + 1] - old[k + 1]
+        if abs(dx) * 2 > scene.width or abs(dy) * 2 > scene.height:
+            dx, dy = scene.nearest(dx, dy)
+        values[k], values[k + 1] = old[k] + part * dx, old[k + 1] + part * dy
+    if isinstance(old, Arrow):
+        values[2] += part * (new[2] - old[2])
+        values[3] += part * (new[3] - old[3])
+    return old._make(values)

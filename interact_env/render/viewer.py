@@ -1,84 +1,118 @@
-"""One pygame viewer for every world: it draws scenes and computes no dynamics."""
+"""The viewer of all worlds, as a library: it draws what worlds tell it and computes no dynamics."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from interact_env.render.scene import Arrow, Circle, Line, Scene
+from interact_env import check
+from interact_env.render import paint
+from interact_env.render.camera import Camera
+from interact_env.render.look import COLORS, Look, Overlay
+from interact_env.render.moment import Moment, moment
+from interact_env.render.scene import Scene
 
 if TYPE_CHECKING:
-    import pygame
+    from interact_env.engine import WorldBatch
 
-MODES = ("human", "rgb_array")
-FPS = 10
-METADATA: dict[str, Any] = {"render_modes": list(MODES), "render_fps": FPS}
-BACKGROUND, GRID, EDGE, FLASH, INK = "#f7f7f5", "#e6e6e2", "#8a8a86", "#d01c1c", "#1a1a1a"
-# Okabe and Ito's palette, which people with colour-vision deficiencies can tell apart.
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00")
+SIZE = (800, 800)
+_CLOSE_BY = 8.0  # pixels that a click may miss by
 
 
-class Renderer:
-    """`render_mode` as PettingZoo and Gymnasium know it: an array, or a window."""
+class HasBatch(Protocol):
+    """What a PettingZoo or Gymnasium env of this package is to a viewer."""
 
-    def __init__(self, mode: str | None, size: int = 600) -> None:
-        """Nothing is opened, and pygame not imported, before the first frame.
+    @property
+    def batch(self) -> WorldBatch:
+        """Its world."""
 
-        Raises:
-            ValueError: an unknown mode.
-        """
-        if mode is not None and mode not in MODES:
-            raise ValueError(f"render_mode must be None or one of {MODES}, not {mode!r}")
-        self._mode, self._size = mode, size
-        self._window: Any = None
-        self._clock: Any = None
 
-    def render(self, scene: Scene) -> np.ndarray | None:
-        """An RGB frame in mode "rgb_array"; in mode "human" shows it and returns None.
+class Viewer:
+    """Pictures of one world: `Viewer(env).draw()` now, `Viewer(env).draw(state)` in any of its states."""
+
+    def __init__(
+        self, source: WorldBatch | HasBatch | None = None, size: tuple[int, int] | int = SIZE
+    ) -> None:
+        """Make a viewer.
+
+        Args:
+            source: a batch (its first world is drawn), or an env; None: for scenes only.
+            size: (width, height) of a picture, or both, pixels.
 
         Raises:
-            RuntimeError: no render_mode was chosen.
+            ValueError: a size that is not allowed.
         """
-        if self._mode is None:
-            raise RuntimeError(f"render() needs a render_mode: make the env with one of {MODES}")
-        frame = draw(scene, self._size)
-        if self._mode == "rgb_array":
-            return frame
-        self._show(frame)
-        return None
+        self._batch: WorldBatch | None = getattr(source, "batch", source)  # type: ignore[arg-type]
+        width, height = (size, size) if isinstance(size, int) else size
+        self.size = (check.whole("width", width, 16, 16384), check.whole("height", height, 16, 16384))
 
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        if self._window is None:
-            return
-        import pygame
+    def draw(
+        self, what: Moment | Scene | Any = None, look: Look | None = None, overlay: Overlay | None = None
+    ) -> np.ndarray:
+        """A picture.
 
-        pygame.display.quit()
-        self._window = None
+        Args:
+            what: a `Moment`, a `Scene`, or a State of the world, as of `batch.state()`; None: as it is now.
+            look: where the camera stands and what it shows; by default all of the world.
+            overlay: what is drawn on top.
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A window cannot be copied; the copy opens its own when it draws.
-        return {**self.__dict__, "_window": None, "_clock": None}
+        Returns:
+            (height, width, 3) uint8, RGB.
 
-    def _show(self, frame: np.ndarray) -> None:
-        import pygame
+        Raises:
+            ValueError: there is no such thing to draw, or the viewer was made for scenes only.
+        """
+        return paint.array(self.surface(what, look, overlay))
 
-        if self._window is None:
-            pygame.display.init()
-            self._window = pygame.display.set_mode(frame.shape[1::-1])
-            self._clock = pygame.time.Clock()
-        pygame.event.pump()
-        pygame.surfarray.blit_array(self._window, frame.swapaxes(0, 1))
-        pygame.display.flip()
-        self._clock.tick(FPS)
+    def surface(
+        self, what: Moment | Scene | Any = None, look: Look | None = None, overlay: Overlay | None = None
+    ) -> Any:
+        """`draw` as a pygame Surface."""
+        look = look or Look()
+        check.one_of("look.color", look.color, COLORS)
+        return paint.picture(self._moment(what), look, overlay or Overlay(), *self.size)
+
+    def camera(self, what: Moment | Scene | Any, look: Look) -> Camera:
+        """What the picture below the status line shows, and where."""
+        width, height = self.size
+        return Camera.of(self._moment(what).scene, look, width, height - paint.strip_of(look, width, height))
+
+    def point(
+        self, what: Moment | Scene | Any, look: Look, pixel: tuple[float, float]
+    ) -> tuple[float, float]:
+        """The place in the world that is drawn at a pixel (x, y)."""
+        return self.camera(what, look).point(pixel[0], pixel[1] - paint.strip_of(look, *self.size))
+
+    def agent_at(self, what: Moment | Scene | Any, look: Look, pixel: tuple[float, float]) -> int:
+        """The agent that is drawn at a pixel (x, y), or within a few of it; -1: none."""
+        scene, scale = self._moment(what).scene, self.camera(what, look).scale
+        x, y = self.point(what, look, pixel)
+        found = [
+            (math.hypot(*scene.nearest(c.x - x, c.y - y)) - c.radius, c.agent)
+            for c in scene.circles
+            if c.agent >= 0
+        ]
+        distance, agent = min(found, default=(math.inf, -1))
+        return agent if distance * scale <= _CLOSE_BY else -1
+
+    def _moment(self, what: Any) -> Moment:
+        if isinstance(what, Moment):
+            return what
+        if isinstance(what, Scene):
+            return Moment(what)
+        if self._batch is None:
+            raise ValueError(f"cannot draw a {type(what).__name__}: make the Viewer of a batch or an env")
+        if what is None:
+            return moment(self._batch)
+        if not hasattr(what, "alive"):
+            raise ValueError(f"what must be a Moment, a Scene or a State, not a {type(what).__name__}")
+        return Moment(self._batch.world.scene(self._batch.params, what), n_agents=int(what.alive.sum()))
 
 
 def draw(scene: Scene, size: int = 600) -> np.ndarray:
-    """A scene as pixels.
+    """A scene as pixels, without a status line.
 
     Args:
         scene: what to draw.
@@ -87,90 +121,6 @@ def draw(scene: Scene, size: int = 600) -> np.ndarray:
     Returns:
         (height, width, 3) uint8.
     """
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    import pygame
-
-    # Drawn at twice the size and scaled down: pygame's shapes are not anti-aliased.
-    scale = 2 * size / float(max(scene.width, scene.height))
-    shape = (round(scene.width * scale), round(scene.height * scale))
-    canvas = pygame.Surface(shape)
-    canvas.fill(BACKGROUND)
-    _draw_grid(canvas, scene, scale)
-    for line, (dx, dy) in itertools.product(scene.lines, _images(scene)):
-        _draw_line(canvas, line, dx, dy, scale)
-    for circle, (dx, dy) in itertools.product(scene.circles, _images(scene)):
-        _draw_circle(canvas, circle, dx, dy, scale)
-    for arrow, (dx, dy) in itertools.product(scene.arrows, _images(scene)):
-        _draw_arrow(canvas, arrow, dx, dy, scale)
-    _draw_walls(canvas, scene)
-    small = pygame.transform.smoothscale(canvas, (shape[0] // 2, shape[1] // 2))
-    return np.ascontiguousarray(pygame.surfarray.array3d(small).swapaxes(0, 1))
-
-
-def _images(scene: Scene) -> list[tuple[float, float]]:
-    """Offsets at which a shape shows again across the seams of a world that wraps."""
-    across = (-scene.width, 0.0, scene.width) if scene.wrap[0] else (0.0,)
-    up = (-scene.height, 0.0, scene.height) if scene.wrap[1] else (0.0,)
-    return list(itertools.product(across, up))
-
-
-def _pixel(canvas: pygame.Surface, x: float, y: float, scale: float) -> tuple[float, float]:
-    return float(x) * scale, canvas.get_height() - float(y) * scale  # numpy's floats are refused
-
-
-def _draw_grid(canvas: pygame.Surface, scene: Scene, scale: float) -> None:
-    import pygame
-
-    if scale < 12:  # finer lines would be a grey wash
-        return
-    width, height = canvas.get_size()
-    for k in range(int(scene.width) + 1):
-        pygame.draw.line(canvas, GRID, (k * scale, 0), (k * scale, height), 2)
-    for k in range(int(scene.height) + 1):
-        pygame.draw.line(canvas, GRID, (0, height - k * scale), (width, height - k * scale), 2)
-
-
-def _draw_walls(canvas: pygame.Surface, scene: Scene) -> None:
-    import pygame
-
-    width, height = canvas.get_size()
-    if not scene.wrap[0]:
-        pygame.draw.line(canvas, EDGE, (0, 0), (0, height), 12)
-        pygame.draw.line(canvas, EDGE, (width, 0), (width, height), 12)
-    if not scene.wrap[1]:
-        pygame.draw.line(canvas, EDGE, (0, 0), (width, 0), 12)
-        pygame.draw.line(canvas, EDGE, (0, height), (width, height), 12)
-
-
-def _draw_line(canvas: pygame.Surface, line: Line, dx: float, dy: float, scale: float) -> None:
-    import pygame
-
-    start = _pixel(canvas, line.x1 + dx, line.y1 + dy, scale)
-    end = _pixel(canvas, line.x2 + dx, line.y2 + dy, scale)
-    pygame.draw.line(canvas, EDGE, start, end, 2)
-    pygame.draw.circle(canvas, EDGE, end, 4)
-
-
-def _draw_circle(canvas: pygame.Surface, circle: Circle, dx: float, dy: float, scale: float) -> None:
-    import pygame
-
-    centre = _pixel(canvas, circle.x + dx, circle.y + dy, scale)
-    radius = max(2.0, float(circle.radius) * scale)
-    pygame.draw.circle(canvas, PALETTE[circle.color % len(PALETTE)], centre, radius)
-    if circle.flash:
-        pygame.draw.circle(canvas, FLASH, centre, radius, max(2, round(radius / 4)))
-
-
-def _draw_arrow(canvas: pygame.Surface, arrow: Arrow, dx: float, dy: float, scale: float) -> None:
-    import pygame
-
-    tail = _pixel(canvas, arrow.x + dx, arrow.y + dy, scale)
-    head = _pixel(canvas, arrow.x + dx + arrow.dx, arrow.y + dy + arrow.dy, scale)
-    angle = math.atan2(head[1] - tail[1], head[0] - tail[0])
-    length = math.dist(tail, head)
-    pygame.draw.line(canvas, INK, tail, head, max(1, round(length / 8)))
-    wings = [
-        (head[0] - length / 3 * math.cos(angle + turn), head[1] - length / 3 * math.sin(angle + turn))
-        for turn in (-0.5, 0.5)
-    ]
-    pygame.draw.polygon(canvas, INK, [head, *wings])
+    scale = size / float(max(scene.width, scene.height))
+    shape = (max(16, round(scene.width * scale)), max(16, round(scene.height * scale)))
+    return Viewer(size=shape).draw(scene, Look(status=False))

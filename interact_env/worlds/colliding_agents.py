@@ -403,22 +403,32 @@ def give_way(params, key, state, i, clock, action):
     action[i] = best
 
 
+KEYS = {"right": 1, "up": 2, "left": 3, "down": 4}
 POLICIES = {"yield": give_way, "go_ahead": go_ahead, "move_right": move_right}
 
 
 def scene(params: Params, state: State) -> Scene:
     """Agents as discs with an arrow along the heading; colliding ones flash."""
-    present = [int(i) for i in np.flatnonzero(state.alive)]
-    radius = max(params.radius, 0.4)
+    hit = np.zeros(state.alive.size, np.bool_)
+    _touching(params, state, hit)
+    radius = max(float(params.radius), 0.4)
+    # Plain numbers at once: picked one by one out of arrays they take most of the time.
+    xs, ys, headings, labels = (a.tolist() for a in (state.x, state.y, state.heading + 1, state.label))
     circles, arrows = [], []
-    for i in present:
-        x, y, heading = state.x[i] + 0.5, state.y[i] + 0.5, state.heading[i] + 1
-        hit = any(_touch(params, state, i, j) for j in present if j != i)
-        circles.append(Circle(x, y, radius, int(state.label[i]), hit))
-        arrows.append(Arrow(x, y, radius * _DX[heading], radius * _DY[heading]))
+    for i in np.flatnonzero(state.alive).tolist():
+        x, y, heading = xs[i] + 0.5, ys[i] + 0.5, headings[i]
+        circles.append(Circle(x, y, radius, labels[i], bool(hit[i]), i))
+        arrows.append(Arrow(x, y, radius * int(_DX[heading]), radius * int(_DY[heading]), agent=i))
     side = int(state.size[0])
-    wrap = (not params.cylinder, True)
-    return Scene(side, side, wrap, tuple(circles), tuple(arrows))
+    return Scene(side, side, (not params.cylinder, True), tuple(circles), tuple(arrows))
+
+
+@rule
+def _touching(params, state, hit):
+    for i in range(state.alive.size):
+        for j in range(state.alive.size):
+            if state.alive[i] and state.alive[j] and i != j and _touch(params, state, i, j):
+                hit[i] = True
 
 
 @rule

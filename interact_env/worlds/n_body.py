@@ -108,6 +108,7 @@ class State(NamedTuple):
     anchor: np.ndarray  # (L, 3) m
     mass: np.ndarray  # (L,) kg
     charge: np.ndarray  # (L,) C
+    thrust: np.ndarray  # (L, 3) m/s^2, of the last step
     bulk: np.ndarray  # (L,) cube root of the mass: scales the radius and the triple dipole
     side: np.ndarray  # (1,) m, of the arena that bodies start in
 
@@ -255,10 +256,10 @@ def _closest(params: Params, n: int, side: float) -> float:
 def blank(params: Params) -> State:
     """Arrays of one world, all zero."""
     n = params.n_max
-    position, velocity, acceleration, anchor = np.zeros((4, n, 3))
+    position, velocity, acceleration, anchor, thrust = np.zeros((5, n, 3))
     mass, charge, bulk = np.zeros((3, n))
     alive, side = np.zeros(n, np.bool_), np.zeros(1)
-    return State(alive, position, velocity, acceleration, anchor, mass, charge, bulk, side)
+    return State(alive, position, velocity, acceleration, anchor, mass, charge, thrust, bulk, side)
 
 
 def columns(params: Params) -> tuple[Column, ...]:
@@ -473,7 +474,8 @@ def accelerate(params, state, action, i, after):
     for a in range(3):
         after.acceleration[i, a] = f[a] / state.mass[i]
     for a in range(params.dims):
-        after.acceleration[i, a] += params.max_thrust * action[i, a]
+        after.thrust[i, a] = params.max_thrust * action[i, a]
+        after.acceleration[i, a] += after.thrust[i, a]
 
 
 @rule
@@ -621,14 +623,27 @@ POLICIES = {"balance": balance, "hold": hold}
 
 
 def scene(params: Params, state: State) -> Scene:
-    """Bodies by charge, arrows along their velocities, lines to their anchors; those that touch flash."""
-    side = max(2 * _EIGHT_X, float(state.side[0])) + 2 * min(4.0, float(params.escape_radius))
+    """Bodies by charge, arrows of velocity and thrust, lines to their anchors; those that touch flash."""
+    side = max(2 * _EIGHT_X, float(state.side[0])) + 2 * min(2.0, float(params.escape_radius))
+    hit = np.zeros(state.alive.size, np.bool_)
+    _touching(params, state, hit)
+    # Plain numbers at once: picked one by one out of arrays they take most of the time.
+    place, anchor = ((a + side / 2).tolist() for a in (state.position, state.anchor))
+    along, thrust = (0.5 * state.velocity).tolist(), (0.2 * state.thrust).tolist()
+    radius = (params.radius * state.bulk).tolist()
     circles, arrows, lines = [], [], []
-    for i in map(int, np.flatnonzero(state.alive)):
-        x, y = (float(v) + side / 2 for v in state.position[i, :2])
-        ax, ay = (float(v) + side / 2 for v in state.anchor[i, :2])
-        hit = _collisions(params, state.alive, state, i) > 0
-        circles.append(Circle(x, y, float(params.radius * state.bulk[i]), int(state.charge[i] < 0), hit))
-        arrows.append(Arrow(x, y, *(0.5 * float(v) for v in state.velocity[i, :2])))
-        lines.append(Line(x, y, ax, ay))
+    for i in np.flatnonzero(state.alive).tolist():
+        (x, y, z), (vx, vy, _), (ux, uy, _), (ax, ay, _) = place[i], along[i], thrust[i], anchor[i]
+        circles.append(Circle(x, y, radius[i], int(state.charge[i] < 0), bool(hit[i]), i, z - side / 2))
+        arrows += [Arrow(x, y, vx, vy, agent=i), Arrow(x, y, ux, uy, _THRUST, i)]
+        lines.append(Line(x, y, ax, ay, agent=i))
     return Scene(side, side, (False, False), tuple(circles), tuple(arrows), tuple(lines))
+
+
+_THRUST = 6  # of the viewer's palette
+
+
+@rule
+def _touching(params, state, hit):
+    for i in range(state.alive.size):
+        hit[i] = state.alive[i] and _collisions(params, state.alive, state, i) > 0

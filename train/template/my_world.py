@@ -182,7 +182,7 @@ def scene(params, state):
     """Plain shapes for the viewer, y up."""
     size = float(params.size)
     circles = tuple(
-        Circle(float(state.x[i]), float(state.y[i]), 0.25, int(state.shyness[i] > 0.5))
+        Circle(float(state.x[i]), float(state.y[i]), 0.25, int(state.shyness[i] > 0.5), agent=int(i))
         for i in np.flatnonzero(state.alive)
     )
     return Scene(size, size, (True, True), circles)

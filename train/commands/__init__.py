@@ -1,0 +1,1 @@
+"""The commands of `interact-env`, one file each: what it takes, as a dataclass, and `run`."""
