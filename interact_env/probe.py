@@ -187,7 +187,7 @@ class Probe:
         if self.world.visible is not None:
             self._check_sight(self.world.visible, state, alive)
         self._unchanged("observe or visible", state, before)
-        self._check_scene(self._call("scene", self.world.scene, self.params, self._state(state)))
+        self._check_scene(self._call("scene", self.world.scene, self.params, self._state(state)), alive)
         self._unchanged("scene", state, before)
 
     def _check_sight(self, rule: Callable[..., bool], state: Arrays, alive: np.ndarray) -> None:
@@ -199,13 +199,16 @@ class Probe:
                 if twice[0] != twice[1]:
                     raise self._error(f"visible({i}, {j}) gives other results for the same input")
 
-    def _check_scene(self, scene: Any) -> None:
+    def _check_scene(self, scene: Any, alive: np.ndarray) -> None:
         if not isinstance(scene, Scene):
             raise self._error("scene must return an interact_env.render.Scene")
         numbers = [scene.width, scene.height]
         numbers += [n for shapes in scene[3:] for shape in shapes for n in shape if not isinstance(n, str)]
         if not (scene.width > 0 and scene.height > 0 and np.isfinite(numbers).all()):
             raise self._error("scene: every number must be finite, width and height above 0")
+        shown = {int(shape.agent) for shapes in scene[3:6] for shape in shapes} - {-1, *alive.tolist()}
+        if shown:
+            raise self._error(f"scene: agent {min(shown)} of a shape is not there")
 
     def _actions(self, state: Arrays, step: int) -> np.ndarray:
         """Scripted and random actions in turn."""

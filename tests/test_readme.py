@@ -28,7 +28,17 @@ interact-env() {{
         evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
         speed) set -- "$@" --repeats 1 --threads 1 --entities 8;;
     esac
+    case "$1 $*" in
+        watch*--record*) set -- "$@" --steps 2 --size 64x64;;
+        watch*|play*) a_while "$@"; return;;
+    esac
     "{sys.executable}" -m train.cli "$@"
+}}
+a_while() {{  # on a screen that nobody sees, until it is interrupted
+    status=0
+    export SDL_VIDEODRIVER=dummy
+    timeout --preserve-status -s INT 30 "{sys.executable}" -m train.cli "$@" || status=$?
+    [ $status = 0 ] || [ $status = 130 ]
 }}
 python() {{ "{sys.executable}" "$@"; }}
 pytest() {{ "{sys.executable}" -m pytest -q "$@"; }}

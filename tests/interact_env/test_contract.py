@@ -10,7 +10,7 @@ from worlds import CASES, IDS, PARAMETERS
 
 import interact_env
 from interact_env import Column, InvalidWorld, World, rule, validate
-from interact_env.render import Scene
+from interact_env.render import Circle, Scene
 
 
 @pytest.mark.parametrize(("world", "parameters"), CASES, ids=IDS)
@@ -312,6 +312,10 @@ BROKEN = {
         "category 'x' of size 3 must go from 0 to 2",
     ),
     "no metrics": ({"METRICS": ()}, "METRICS must be a tuple of at least one name"),
+    "scene of the departed": (
+        {"scene": lambda params, state: Scene(1, 1, (True, True), (Circle(0, 0, 1, 0, agent=99),))},
+        "scene: agent 99 of a shape is not there",
+    ),
     "scene that moves": ({"scene": scene_that_moves}, "scene writes to `state`"),
     "scene that is none": ({"scene": lambda params, state: None}, "scene must return an interact_env"),
     "action space": ({"action_space": lambda params: spaces.MultiBinary(3)}, "action_space must be Discrete"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from runs import untrained
+from saved_runs import untrained
 
 import interact_env
 from train import checkpoint, evaluate

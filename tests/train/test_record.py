@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cli import interact, is_one_line
 from PIL import Image
-from runs import untrained
+from saved_runs import untrained
 
 import interact_env
 from interact_env.render import Look

@@ -7,7 +7,7 @@ import numpy as np
 import pygame
 import pytest
 from cli import is_one_line
-from runs import untrained
+from saved_runs import untrained
 
 from interact_env import colliding_agents_v0, n_body_v0
 from interact_env.render import Look, paint
@@ -16,8 +16,8 @@ from train import checkpoint, evaluate
 from train.cli import main
 from train.commands.watch import pixels
 from train.player import Player
+from train.session import Session
 from train.stage import Stage
-from train.watch import Session
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cli import ENV
 from PIL import ImageGrab
-from runs import untrained
+from saved_runs import untrained
 
 from interact_env.render.style import ATTENTION, FLASH, INK, MARK, PALETTE, PAPER, rgb
 

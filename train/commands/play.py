@@ -41,8 +41,8 @@ def run(config: PlayConfig) -> int:
     from interact_env.render import Look
     from interact_env.render.steering import keys_of
     from train import training
+    from train.session import Session
     from train.stage import Stage
-    from train.watch import Session
 
     size = watch.pixels(config.size)
     watch.speed(config.speed)

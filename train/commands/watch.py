@@ -93,7 +93,7 @@ def run(config: WatchConfig) -> int:
 
     stage = Stage(shown, look, layer=config.layer - 1, head=config.head - 1)
     if config.record is None:
-        from train.watch import Session
+        from train.session import Session
 
         Session(stage, config.speed).run(size, "interact-env watch")
         return 0
@@ -196,7 +196,7 @@ def speed(given: float) -> None:
     Raises:
         ValueError: it is not.
     """
-    from train.watch import FASTEST, SLOWEST
+    from train.session import FASTEST, SLOWEST
 
     _in_range("--speed", given, SLOWEST, FASTEST)
 
