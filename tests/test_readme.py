@@ -95,4 +95,7 @@ def test_pictures_are_there():
     found = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert found
     for path in found:
-        assert (ROOT / path).stat().st_size > 1000
+        assert 1000 < (ROOT / path).stat().st_size < 2e6, "small enough for a page"
+    gallery = (ROOT / "assets" / "gallery.sh").read_text()
+    for path in found:
+        assert Path(path).stem in gallery or path == "assets/count_transfer.png", "made by one command"

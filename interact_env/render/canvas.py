@@ -14,17 +14,22 @@ from interact_env.render.style import Color
 
 # Drawn larger and scaled down, since pygame's shapes are not anti-aliased; small pictures need it most.
 _SMALL, _FINE, _COARSE = 320, 4, 2
+_POINT = 0.3  # pixels, at least
 
 
 class Canvas:
-    """A picture of the world that a camera shows; lengths are in the world's units, widths in pixels."""
+    """A picture of the world that a camera shows.
+
+    Lengths are in the world's units; widths in points: an 800th of the picture's shorter side.
+    """
 
     def __init__(self, camera: Camera, void: Color) -> None:
         """An empty picture."""
         self.finer = _FINE if max(camera.width, camera.height) <= _SMALL else _COARSE
         self.small = camera
-        # What is small in a large world is drawn so that it can be seen: 5 pixels in 800.
-        self.least = max(1.0, min(camera.width, camera.height) / 160)
+        self.point = self.finer * max(_POINT, min(camera.width, camera.height) / 800)
+        # What is small in a large world is drawn so that it can be seen.
+        self.least = max(5 * self.point, self.finer)
         width, height = camera.width * self.finer, camera.height * self.finer
         self.camera = dataclasses.replace(camera, width=width, height=height, scale=camera.scale * self.finer)
         self.surface = _surface(self.camera.width, self.camera.height)
@@ -41,24 +46,29 @@ class Canvas:
         return pygame.transform.smoothscale(self.surface, (self.small.width, self.small.height))
 
     def circle(
-        self, x: float, y: float, radius: float, color: Color, *, grown: float = 0, rim: float = 0
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        color: Color,
+        *,
+        times: float = 1.0,
+        grown: float = 0.0,
+        rim: float = 0.0,
     ) -> None:
-        """A disc, `grown` pixels larger than its radius; with a `rim`, only that, inwards."""
-        self.dot(x, y, self.pixels(radius) + grown, color, rim)
+        """A disc, `times` as large as it is and `grown` points larger; with a `rim`, only that, inwards."""
+        pixels = times * self.pixels(radius) + grown * self.point
+        width = max(1, round(rim * self.point)) if rim else 0
+        for image in self.camera.images(x, y, pixels / self.camera.scale):
+            pygame.draw.circle(self.surface, color, self.camera.pixel(*image), pixels, width)
 
     def pixels(self, radius: float) -> float:
-        """How large a disc of this radius is drawn, pixels."""
-        return max(float(radius) * self.small.scale, self.least)
-
-    def dot(self, x: float, y: float, pixels: float, color: Color, rim: float = 0) -> None:
-        """A disc of so many pixels."""
-        width = 0 if not rim else max(1, round(rim * self.finer))
-        for image in self.camera.images(x, y, pixels / self.small.scale):
-            pygame.draw.circle(self.surface, color, self.camera.pixel(*image), pixels * self.finer, width)
+        """How large a disc of this radius is drawn, pixels of the surface."""
+        return max(float(radius) * self.camera.scale, self.least)
 
     def line(self, x: float, y: float, dx: float, dy: float, color: Color, width: float) -> None:
-        """A line from (x, y) by (dx, dy), with round ends where it is thick."""
-        thick = max(1, round(width * self.finer))
+        """A line from (x, y) by (dx, dy)."""
+        thick = max(1, round(width * self.point))
         for start, end in self._both_ends(x, y, dx, dy):
             if thick <= 2:
                 pygame.draw.line(self.surface, color, start, end, thick)
@@ -68,10 +78,10 @@ class Canvas:
     def arrow(self, x: float, y: float, dx: float, dy: float, color: Color) -> None:
         """An arrow from (x, y) by (dx, dy)."""
         length = math.hypot(dx, dy) * self.camera.scale
-        if length < 2 * self.finer:
+        if length < 2 * self.point:
             return
         for tail, head in self._both_ends(x, y, dx, dy):
-            wide = min(max(length / 4, 3.0 * self.finer), 12.0 * self.finer)
+            wide = min(max(length / 4, 3.0 * self.point), 12.0 * self.point)
             along = ((head[0] - tail[0]) / length, (head[1] - tail[1]) / length)
             neck = min(1.4 * wide, length)
             base = (head[0] - neck * along[0], head[1] - neck * along[1])
@@ -88,12 +98,12 @@ class Canvas:
         for axis in (0, 1):
             if scene.wrap[axis]:
                 middle[:, axis] = low[axis] + (middle[:, axis] - low[axis]) % scene[axis]
-        reach = abs(steps).max(axis=1, keepdims=True) / 2 + width / self.small.scale
+        reach = abs(steps).max(axis=1, keepdims=True) / 2 + width * self.point / camera.scale
         whole = ((middle - reach >= low) & (middle + reach <= high)).all(axis=1).tolist()
         flip = np.array([camera.scale, -camera.scale])
         origin = np.array(camera.pixel(0, 0))
         ends = [(origin + flip * (middle + half * steps)).tolist() for half in (-0.5, 0.5)]
-        thick = max(1, round(width * self.finer))
+        thick = max(1, round(width * self.point))
         for k, color in enumerate(colors):
             if whole[k]:
                 pygame.draw.line(self.surface, color, ends[0][k], ends[1][k], thick)
@@ -105,7 +115,9 @@ class Canvas:
         self, x: float, y: float, dx: float, dy: float
     ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
         """The pixels of the ends of every image of a line."""
-        images = self.camera.images(x + dx / 2, y + dy / 2, max(abs(dx), abs(dy)) / 2 + 4 / self.camera.scale)
+        images = self.camera.images(
+            x + dx / 2, y + dy / 2, max(abs(dx), abs(dy)) / 2 + 4 * self.point / self.camera.scale
+        )
         return [
             (self.camera.pixel(u - dx / 2, v - dy / 2), self.camera.pixel(u + dx / 2, v + dy / 2))
             for u, v in images

@@ -31,7 +31,7 @@ from interact_env.render.style import (
     rgb,
 )
 
-_WALL, _LINK, _RIM = 3.0, 7.0, 0.25  # pixels; pixels of the widest; part of a radius
+_WALL, _LINK, _RIM = 3.0, 7.0, 0.25  # points; points of the widest; part of a radius
 _GRID_FROM = 6.0  # pixels a unit: finer lines would be a grey wash
 _DEEP = 0.6  # how pale the deepest is
 _SEGMENTS = 3072  # of all trails together
@@ -112,7 +112,7 @@ def draw_world(canvas: Canvas, moment: Moment, look: Look, overlay: Overlay, col
         shade = rgb(EDGE) if line.color < 0 else rgb(PALETTE[line.color % len(PALETTE)])
         dx, dy = scene.nearest(line.x2 - line.x1, line.y2 - line.y1)
         canvas.line(line.x1, line.y1, dx, dy, shade, 1)
-        canvas.dot(line.x1 + dx, line.y1 + dy, 2, shade)
+        canvas.circle(line.x1 + dx, line.y1 + dy, 0, shade, times=0.4)
     _draw_links(canvas, scene, overlay)
     for circle in sorted(scene.circles, key=lambda c: c.z):
         _draw_circle(canvas, circle, mix(color(circle), rgb(BACKGROUND), _depth(scene, circle)))
@@ -157,7 +157,8 @@ def _draw_trails(canvas: Canvas, moment: Moment, color: Paint) -> None:
         mix(pale, own[k], 0.15 + 0.4 * age / len(places))
         for age, k in zip(ages.tolist(), who.tolist(), strict=True)
     ]
-    width = max(1.0, min(4.0, 0.3 * canvas.pixels(max(c.radius for c in circles.values()))))
+    radius = canvas.pixels(max(c.radius for c in circles.values())) / canvas.point
+    width = max(1.0, min(4.0, 0.3 * radius))
     canvas.segments(places[ages, who], steps[ages, who], shades, width)
 
 
@@ -166,9 +167,8 @@ def _draw_circle(canvas: Canvas, circle: Circle, color: Color) -> None:
     if not circle.flash:
         canvas.circle(x, y, radius, color)
         return
-    pixels = canvas.pixels(radius)
-    canvas.dot(x, y, pixels + max(1.5, _RIM * pixels), rgb(FLASH))
-    canvas.dot(x, y, (1 - _RIM) * pixels, color)
+    canvas.circle(x, y, radius, rgb(FLASH), times=1 + _RIM)
+    canvas.circle(x, y, radius, color, times=1 - _RIM)
 
 
 def _draw_links(canvas: Canvas, scene: Scene, overlay: Overlay) -> None:

@@ -67,7 +67,7 @@ def status(surface: pygame.Surface, title: str, facts: Sequence[Bar]) -> None:
         size = height // 2
         while size > _LEGIBLE and _needed(title, facts, size) > width:
             size -= 1
-        if _needed(title, facts, size) <= width or not (facts and title):
+        if _needed(title, facts, size) <= width or not facts:
             break
         # The title is the first to go: it is the same in every picture.
         title, facts = ("", facts) if title else ("", facts[:-1])
@@ -143,7 +143,7 @@ def words_at(surface: pygame.Surface, places: Sequence[tuple[str, Place]], room:
 
 
 def legend(surface: pygame.Surface, low: float, high: float) -> None:
-    """What the colours of returns mean, in the lower right corner."""
+    """What the colours of returns mean, in the upper right corner."""
     width, height = surface.get_size()
     size = letters(width, height)
     ends = [_words(f"{value:.1f}", size) for value in (low, high)]
@@ -151,7 +151,7 @@ def legend(surface: pygame.Surface, low: float, high: float) -> None:
     box = pygame.Rect(0, 0, length + 3 * size + sum(e.get_width() for e in ends), 2 * size)
     if box.width > width or strip(width, height) == 0:
         return
-    box.bottomright = (width - size, height - size)
+    box.topright = (width - size, size)
     _paper(surface, box)
     surface.blit(ends[0], ends[0].get_rect(midleft=(box.left + size // 2, box.centery)))
     surface.blit(ends[1], ends[1].get_rect(midright=(box.right - size // 2, box.centery)))
@@ -178,7 +178,7 @@ def keys(surface: pygame.Surface, rows: Sequence[tuple[str, str]]) -> None:
 def _paper(surface: pygame.Surface, box: pygame.Rect) -> None:
     """A sheet to write on, through which a little is seen."""
     sheet = pygame.Surface(box.size, pygame.SRCALPHA)
-    radius = min(8, min(box.size) // 6)
+    radius = min(box.size) // 12
     pygame.draw.rect(sheet, (*rgb(PAPER), 240), sheet.get_rect(), border_radius=radius)
     pygame.draw.rect(sheet, (*rgb(MUTED), 120), sheet.get_rect(), 1, border_radius=radius)
     surface.blit(sheet, box)

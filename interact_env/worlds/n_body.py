@@ -624,7 +624,7 @@ POLICIES = {"balance": balance, "hold": hold}
 
 def scene(params: Params, state: State) -> Scene:
     """Bodies by charge, arrows of velocity and thrust, lines to their anchors; those that touch flash."""
-    side = max(2 * _EIGHT_X, float(state.side[0])) + 2 * min(2.0, float(params.escape_radius))
+    side = max(2 * _EIGHT_X, float(state.side[0])) + 2 * min(4.0, float(params.escape_radius))
     hit = np.zeros(state.alive.size, np.bool_)
     _touching(params, state, hit)
     # Plain numbers at once: picked one by one out of arrays they take most of the time.

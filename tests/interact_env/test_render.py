@@ -186,7 +186,7 @@ def test_colours_by_return_are_those_of_the_legend():
     assert frame[200, 80].tolist() == rgb(LOW_TO_HIGH[0])
     assert frame[200, 200].tolist() == list(graded(0.5))
     assert frame[200, 320].tolist() == rgb(LOW_TO_HIGH[-1])
-    assert written(frame[350:, 250:]), "its numbers"
+    assert written(frame[:50, 250:]), "its numbers"
     same = now._replace(returns=np.zeros(3))
     assert Viewer(size=400).draw(same, BARE._replace(color="return"))[200, 80].tolist() == rgb(LOW_TO_HIGH[0])
 
