@@ -309,7 +309,7 @@ class HyperAttention(Interaction):
         return self.out(y.to(x.dtype) if x.dtype != y.dtype and not torch.is_autocast_enabled() else y)
 
     def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
-        """The mean of the pair weights' two marginals; materialises all triples.
+        """The mean of the pair weights' two marginals, of one entity after the other: L^2 scores at a time.
 
         Raises:
             ValueError: the order is not 3.
@@ -317,15 +317,20 @@ class HyperAttention(Interaction):
         if self.order != 3:
             raise ValueError(f"weights are those of order 3, not {self.order}")
         q, ks, _ = self._project(x, memory, rotation)
-        n = x.shape[1]
-        scores = as_real(q) @ as_real(every_pair(*ks)).transpose(-1, -2)
-        allowed = both_allowed(reach.pairs(), distinct=self.distinct)
-        if self.kind == "softmax":
-            weights = softmax_weights(scores * self.rank**-0.5, allowed)
-        else:
-            weights = (SUM_SCALE**2 * scores).masked_fill(~allowed, 0.0)
-        weights = weights.unflatten(-1, (n, n))
-        return (weights.sum(-1) + weights.sum(-2)) / 2
+        both, pairs, n = as_real(every_pair(*ks)).transpose(-1, -2), reach.pairs(), x.shape[1]
+        found = x.new_empty(
+            x.shape[0], self.n_heads, n, n
+        )  # kept apart from the scores, which fragment memory
+        for i in range(n):
+            scores = as_real(q[:, :, i : i + 1]) @ both
+            allowed = both_allowed(pairs[:, :, i : i + 1], distinct=self.distinct)
+            if self.kind == "softmax":
+                weights = softmax_weights(scores * self.rank**-0.5, allowed)
+            else:
+                weights = (SUM_SCALE**2 * scores).masked_fill(~allowed, 0.0)
+            weights = weights.unflatten(-1, (n, n))
+            found[:, :, i] = (weights.sum(-1) + weights.sum(-2)).squeeze(2) / 2
+        return found
 
     def _far(self, angles: Tensor | None) -> Tensor | None:
         """Angles as many times as there are others in a tuple."""
