@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Collection
 from typing import Any
 
+MOST_AGENTS = 2**20  # of a world: what arrays of a size that memory holds are made for
+
 
 class DoesNotFit(ValueError):
     """More agents than the arena has room for."""
@@ -81,20 +83,20 @@ def vision(name: str, value: Any, auto: float, high: float) -> float:
 
 
 def count_range(name: str, value: Any) -> tuple[int, int]:
-    """A number of agents as (low, high): a whole number >= 1 or a pair of them, low <= high.
+    """A number of agents as (low, high): a whole number in [1, 2^20] or a pair of them, low <= high.
 
     Raises:
         ValueError: anything else.
     """
     if not isinstance(value, list | tuple):
-        number = whole(name, value, 1)
+        number = whole(name, value, 1, MOST_AGENTS)
         return number, number
     if len(value) != 2:
         raise ValueError(
             f"{name} must be a whole number, a (low, high) pair or a list of (count, weight) pairs, "
             f"not {value!r}"
         )
-    low, high = whole(f"{name}[0]", value[0], 1), whole(f"{name}[1]", value[1], 1)
+    low, high = (whole(f"{name}[{k}]", bound, 1, MOST_AGENTS) for k, bound in enumerate(value))
     if low > high:
         raise ValueError(f"{name} must be a (low, high) pair with low <= high, not {value!r}")
     return low, high

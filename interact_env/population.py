@@ -58,7 +58,7 @@ def _weighted(pairs: Any) -> Population:
         raise ValueError(f"n_agents must be a list of (count, weight) pairs, not {pairs!r}")
     weights: dict[int, float] = {}
     for k, (given, weight) in enumerate(pairs):
-        count = check.whole(f"n_agents[{k}][0]", given, 1)
+        count = check.whole(f"n_agents[{k}][0]", given, 1, check.MOST_AGENTS)
         if count in weights:
             raise ValueError(f"n_agents must name each count once, not {pairs!r}")
         weights[count] = check.real(f"n_agents[{k}][1]", weight, 0, above=True)

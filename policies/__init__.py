@@ -5,6 +5,7 @@ from policies.attention import HyperAttention, HyperFeatureAttention, MixedAtten
 from policies.baselines import MLP, DeepSets, InducedAttention, NoInteraction
 from policies.contract import InvalidInteraction, validate
 from policies.embedding import EntityEmbedding, Fourier, Rotary, Rotation
+from policies.files import LoadError, load
 from policies.interaction import Interaction
 from policies.registry import find, names, register
 from policies.size import matched_width, n_parameters
@@ -20,12 +21,14 @@ __all__ = [
     "InducedAttention",
     "Interaction",
     "InvalidInteraction",
+    "LoadError",
     "MixedAttention",
     "NoInteraction",
     "Rotary",
     "Rotation",
     "SelfAttention",
     "find",
+    "load",
     "matched_width",
     "n_parameters",
     "names",

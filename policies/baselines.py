@@ -76,14 +76,15 @@ class MLP(Interaction):
 
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The network's answer to the list."""
-        pairs = reach.pairs()[:, 0]
+        # With as many absent ones behind, so that the list is full.
+        pairs = nn.functional.pad(reach.pairs()[:, 0], (0, self.n_others))
         # Those that count first, in their order.
         first = (~pairs).to(torch.uint8).argsort(dim=-1, stable=True)[..., : self.n_others]
         there = pairs.gather(-1, first)
         v = join_heads(turned_heads(self.value(memory), 1, rotation.values))
-        at = torch.arange(len(x), device=x.device)[:, None, None]
-        seen = torch.where(there[..., None], v[at, first], 0.0).flatten(2)  # (B, L, at most n_others * width)
-        seen = nn.functional.pad(seen, (0, self.n_others * v.shape[-1] - seen.shape[-1]))
+        v = nn.functional.pad(v, (0, 0, 0, self.n_others))
+        at = torch.arange(x.shape[0], device=x.device)[:, None, None]
+        seen = torch.where(there[..., None], v[at, first], 0.0).flatten(2)  # (B, L, n_others * width)
         seen = turn_back(seen, rotation.values)
         return self.out(nn.functional.gelu(self.hidden(torch.cat([x, seen], dim=-1))))
 

@@ -1,170 +1,304 @@
-"""Checkpoints: a directory of JSON and safetensors, written aside and then renamed; never a pickle."""
+"""Checkpoints: a folder of JSON and safetensors with a manifest, written aside and renamed; never a pickle.
+
+A run holds `latest` and `best`, which name a checkpoint and the SHA-256 of its manifest, which holds the
+sizes and SHA-256 of its files: a flipped byte anywhere is found. A checkpoint is a network's folder (see
+`policies.load`) with the world it was trained in, and all that it takes to go on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 import interact_env
 from interact_env.spaces import entity_space
-from train.policy import EntityPolicy
+from policies import LoadError, files
+from train.policy import EntityPolicy, n_outputs
 
-FORMAT = 1
-LATEST, META, WEIGHTS = "latest", "checkpoint.json", "policy.safetensors"
+FORMAT = 2
+LATEST, BEST = "latest", "best"
+META, TRAINING, MANIFEST = "checkpoint.json", "training.safetensors", "manifest.json"
+FILES = (files.CONFIG, files.WEIGHTS, META, TRAINING)
 KEEP = 2
+_LARGEST = 2**34  # bytes of a file
+_POINTER = re.compile(r"(step_\d{12,16}(?:_\d{1,4})?) ([0-9a-f]{64})\n")
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and says what is wrong."""
+class Snapshot(NamedTuple):
+    """What changes while a policy is trained, at one moment between two rollouts."""
+
+    weights: Mapping[str, Tensor]  # of the policy
+    tensors: Mapping[str, Tensor]  # optimiser, worlds, running episodes, random generators
+    numbers: Mapping[str, Any]  # counters, "env_steps" among them, as JSON holds them
 
 
 class Checkpoint(NamedTuple):
-    """What was saved: everything that it takes to build the policy again."""
+    """What was saved and found to be whole; the tensors are read when they are asked for."""
 
     path: Path
     env: str
     parameters: dict[str, Any]
-    network: dict[str, Any]
-    env_steps: int
-    weights: dict[str, torch.Tensor]
+    config: dict[str, Any]  # of the network, see `policies.files.config`
+    numbers: dict[str, Any]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `setup` gave."""
+        return {"env": self.env, "parameters": self.parameters, "config": self.config}
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Keyword arguments of `EntityActorCritic`."""
+        return dict(self.config["network"])
+
+    @property
+    def env_steps(self) -> int:
+        """Env steps that the policy was trained for."""
+        return int(self.numbers["env_steps"])
 
     def batch(self, n_worlds: int = 1, **changes: Any) -> interact_env.WorldBatch:
-        """Worlds as it was trained in, with some options or parameters changed."""
+        """Worlds as it was trained in, with some options or parameters changed.
+
+        Raises:
+            ValueError: an option or parameter is not allowed.
+        """
         return interact_env.make_batch(self.env, n_worlds, **{**self.parameters, **changes})
 
     def policy(self) -> EntityPolicy:
         """The policy with its weights.
 
         Raises:
-            CheckpointError: the weights or settings are of another policy.
+            LoadError: the weights or settings are of another policy or world.
         """
-        batch = self.batch()
-        space = entity_space(batch.columns, batch.n_slots)
         try:
-            policy = EntityPolicy(space, batch.action_space, lambda _: 0.0, **self.network)
-        except TypeError as error:
-            raise CheckpointError(f"{self.path / META}: 'network' has a bad entry: {error}") from None
-        load_weights(policy, self.weights, self.path / WEIGHTS)
+            batch = self.batch()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise LoadError(f"{self.path / META}: is of no world: {error}") from None
+        if files.config(batch.columns, n_outputs(batch.action_space), self.network) != self.config:
+            raise LoadError(f"{self.path / files.CONFIG}: is not of {self.env} with its parameters")
+        space = entity_space(batch.columns, batch.n_slots)
+
+        def build() -> EntityPolicy:
+            return EntityPolicy(space, batch.action_space, lambda _: 0.0, **self.network)
+
+        with torch.device("meta"):  # nothing is allocated before the weights are known to fit
+            like = build().weights()
+        weights = self.weights(like)
+        policy = build()
+        policy.load_weights(weights)
         policy.set_training_mode(False)
         return policy
 
+    def weights(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The policy's weights, of these names, shapes and dtypes.
 
-def save(run: Path, policy: EntityPolicy, meta: Mapping[str, Any]) -> Path:
-    """Write a checkpoint of a run, then point `latest` at it and drop all but the last two.
+        Raises:
+            LoadError: they are of another policy.
+        """
+        with files.opened(self.path / files.WEIGHTS) as tensors:
+            return tensors.read_all(like)
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[files.Tensors]:
+        """What it takes to go on training, to read from.
+
+        Raises:
+            LoadError: it was saved without.
+        """
+        with files.opened(self.path / TRAINING) as tensors:
+            yield tensors
+
+
+def setup(env: str, parameters: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays the same while a policy is trained.
 
     Args:
-        run: directory of the run.
-        policy: whose weights are saved.
-        meta: env, parameters, network and env_steps.
+        env: name of a registered world.
+        parameters: of the world.
+        network: keyword arguments of `EntityActorCritic`.
+    """
+    batch = interact_env.make_batch(env, **{**parameters})
+    config = files.config(batch.columns, n_outputs(batch.action_space), network)
+    return {"env": env, "parameters": dict(parameters), "config": config}
+
+
+def save(
+    run: Path, about: Mapping[str, Any], snapshot: Snapshot, *, best: bool = False, keep: int = KEEP
+) -> Path:
+    """Write a checkpoint of a run, then point `latest` at it, and drop the oldest.
+
+    Args:
+        run: directory of the run, which nobody else writes to.
+        about: see `setup`.
+        snapshot: of the training; without tensors it can be used and not gone on with.
+        best: point `best` at it too.
+        keep: checkpoints that stay, beside the best.
 
     Returns:
-        The checkpoint's directory. Whatever fails, the checkpoint of the step before it stays.
+        The checkpoint's directory. Whatever fails, and whenever the process is killed, the one before stays.
+
+    Raises:
+        ValueError: a weight is not finite; nothing has been written.
     """
-    name = f"step_{meta['env_steps']:012d}"
-    final, aside, replaced = run / name, run / f".{name}.{os.getpid()}", run / f".{name}.replaced"
-    tensors = {k: v.detach().cpu().contiguous() for k, v in policy.state_dict().items()}
-    data = safetensors.torch.save(tensors)
-    digest = hashlib.sha256(data).hexdigest()
-    text = json.dumps({"format": FORMAT, **meta, "sha256": digest}, indent=2)
-    aside.mkdir(parents=True)
+    for name, tensor in snapshot.weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} is not finite: not saved")
+    run.mkdir(parents=True, exist_ok=True)
+    for left in run.glob(".step_*"):  # by a process that was killed
+        shutil.rmtree(left)
+    final = _unused(run, f"step_{snapshot.numbers['env_steps']:012d}")
+    meta = {"env": about["env"], "parameters": about["parameters"], "numbers": dict(snapshot.numbers)}
+    contents = {
+        files.CONFIG: _json(about["config"]),
+        files.WEIGHTS: _safetensors(snapshot.weights),
+        META: _json(meta),
+        TRAINING: _safetensors(snapshot.tensors),
+    }
+    listed = {name: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for name, d in contents.items()}
+    manifest = _json({"format": FORMAT, "files": listed})
+    aside = run / f".{final.name}"
+    aside.mkdir()
     try:
-        _write(aside / WEIGHTS, data)
-        _write(aside / META, text.encode())
-        if final.exists():  # the same step once more
-            final.rename(replaced)
+        for name, data in {**contents, MANIFEST: manifest}.items():
+            write(aside / name, data)
+        _flush(aside)
         aside.rename(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
-    pointer = run / f".{LATEST}.{os.getpid()}"
-    _write(pointer, name.encode())
-    pointer.replace(run / LATEST)
-    for old in sorted(set(run.glob("step_*")) - {final})[: 1 - KEEP]:
-        shutil.rmtree(old)
+    _flush(run)
+    text = f"{final.name} {hashlib.sha256(manifest).hexdigest()}\n"
+    for pointer in (BEST, LATEST) if best else (LATEST,):
+        replace(run / pointer, text.encode())
+    _prune(run, final, keep)
     return final
 
 
-def load(run: Path) -> Checkpoint:
-    """The latest checkpoint of a run.
+def load(run: Path, pointer: str = LATEST) -> Checkpoint:
+    """The latest, or best, checkpoint of a run, after a check of every byte.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        LoadError: there is none, or it is damaged.
     """
-    name = _read(run / LATEST, f"{run} holds no checkpoint").decode(errors="replace").strip()
-    if not (name.startswith("step_") and name[5:].isdigit()):
-        raise CheckpointError(f"{run / LATEST}: names no checkpoint: {name[:40]!r}")
+    if not run.joinpath(pointer).exists():
+        raise LoadError(f"{run} holds no checkpoint")
+    name, digest = _pointed(run / pointer)
     path = run / name
-    meta = _meta(path / META)
-    data = _read(path / WEIGHTS)
-    if hashlib.sha256(data).hexdigest() != meta["sha256"]:
-        raise CheckpointError(f"{path / WEIGHTS}: is damaged (its SHA-256 is not the one in {META})")
-    try:
-        weights = safetensors.torch.load(data)
-    except Exception as error:  # safetensors raises its own and others for bad bytes
-        raise CheckpointError(f"{path / WEIGHTS}: is not a safetensors file: {error}") from None
-    return Checkpoint(path, meta["env"], meta["parameters"], meta["network"], meta["env_steps"], weights)
-
-
-def load_weights(policy: EntityPolicy, weights: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Put weights into a policy of the same architecture.
-
-    Raises:
-        CheckpointError: names or shapes differ; nothing has been changed.
-    """
-    own = policy.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in weights:
-            raise CheckpointError(f"{source}: is of another policy: it has no {name}")
-        if name not in own:
-            raise CheckpointError(f"{source}: is of another policy: {name} has no place in this one")
-        if own[name].shape != weights[name].shape:
-            raise CheckpointError(
-                f"{source}: is of another policy: {name} is {tuple(weights[name].shape)}, "
-                f"this one's is {tuple(own[name].shape)}"
-            )
-    policy.load_state_dict(dict(weights))
-
-
-_FIELDS = {"env": str, "parameters": dict, "network": dict, "env_steps": int, "sha256": str}
-
-
-def _meta(path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: is not a checkpoint of format {FORMAT}")
-    for name, kind in _FIELDS.items():
-        if not isinstance(meta.get(name), kind):
-            raise CheckpointError(f"{path}: {name!r} must be of type {kind.__name__}")
-    if "n_agents" not in meta["parameters"] or not isinstance(meta["network"].get("policy"), str):
-        raise CheckpointError(f"{path}: lacks parameters.n_agents or network.policy")
+    if path.is_symlink():
+        raise LoadError(f"{path}: is a link")
+    _check_files(path, digest, run / pointer)
+    config, meta = files.read_json(path / files.CONFIG), files.read_json(path / META)
+    _check(path / files.CONFIG, config, {"columns": list, "n_outputs": int, "network": dict})
+    _check(path / files.CONFIG, config["network"], {"policy": str})
+    _check(path / META, meta, {"env": str, "parameters": dict, "numbers": dict})
+    _check(path / META, meta["numbers"], {"env_steps": int})
     if ":" in meta["env"]:
-        raise CheckpointError(f"{path}: env {meta['env']!r} names a module to import; a file may not")
+        raise LoadError(f"{path / META}: env {meta['env']!r} names a module to import; a file may not")
+    if "n_agents" not in meta["parameters"]:
+        raise LoadError(f"{path / META}: lacks n_agents")
     # JSON has no tuples; ranges were given as such.
     pairs = meta["parameters"].items()
-    meta["parameters"] = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}
-    return meta
+    parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}
+    return Checkpoint(path, meta["env"], parameters, config, meta["numbers"])
 
 
-def _read(path: Path, otherwise: str | None = None) -> bytes:
+def _check(path: Path, found: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(found.get(name), kind):
+            raise LoadError(f"{path}: {name!r} must be of type {kind.__name__}")
+
+
+def _pointed(path: Path) -> tuple[str, str]:
+    """The name of a checkpoint and the SHA-256 of its manifest."""
+    with files.opened_bytes(path) as file:
+        found = _POINTER.fullmatch(file.read(200).decode(errors="replace"))
+    if found is None:
+        raise LoadError(f"{path}: names no checkpoint")
+    return found[1], found[2]
+
+
+def _check_files(path: Path, digest: str, pointer: Path) -> None:
+    """Whether the files of a checkpoint are what its manifest says, and that is what the pointer says."""
+    found = _measured(path / MANIFEST)["sha256"]
+    if found != digest:
+        raise LoadError(f"{path / MANIFEST}: is damaged (its SHA-256 is not the one in {pointer.name})")
+    manifest = files.read_json(path / MANIFEST)
+    listed = manifest.get("files")
+    if manifest.get("format") != FORMAT:
+        raise LoadError(f"{path / MANIFEST}: is not of format {FORMAT}")
+    if not isinstance(listed, dict) or listed.keys() != set(FILES):
+        raise LoadError(f"{path / MANIFEST}: does not list the files of a checkpoint")
+    for name in FILES:
+        if _measured(path / name) != listed[name]:
+            raise LoadError(f"{path / name}: is damaged (its size or SHA-256 is not the one in {MANIFEST})")
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file, as a manifest holds them."""
+    with files.opened_bytes(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise LoadError(f"{path}: is larger than {_LARGEST} bytes")
+        return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _unused(run: Path, name: str) -> Path:
+    """A directory of this name, or with a number behind it where there is one already."""
+    taken = {path.name for path in run.glob(f"{name}*")}
+    return run / next(n for n in (name, *(f"{name}_{k}" for k in range(1, 10_000))) if n not in taken)
+
+
+def _prune(run: Path, final: Path, keep: int) -> None:
+    """Drop all checkpoints but the last ones and the best."""
+    kept = {final.name}
+    if (run / BEST).exists():
+        kept.add(_pointed(run / BEST)[0])
+    others = sorted((p for p in run.glob("step_*") if p.name not in kept), key=lambda p: p.stat().st_mtime_ns)
+    for old in others[: max(0, len(others) - (keep - 1))]:
+        shutil.rmtree(old)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode()
+
+
+def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that at any moment it is the old one or the new one."""
+    aside = path.with_name(f".{path.name}")
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(otherwise or f"{path}: {error.strerror}") from None
+        write(aside, data)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _flush(path.parent)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file, and let it reach the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -13,22 +13,25 @@ from train.commands import (
     compare,
     demo,
     evaluate,
+    export,
     listing,
     micro_tasks,
     new_world,
     play,
     speed,
     train,
+    verify,
     watch,
 )
-from train.config import TrainConfig
 
 Command = (
-    Annotated[TrainConfig, tyro.conf.subcommand("train")]
+    Annotated[train.TrainOptions, tyro.conf.subcommand("train")]
     | Annotated[evaluate.EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.CompareConfig, tyro.conf.subcommand("compare")]
     | Annotated[watch.WatchConfig, tyro.conf.subcommand("watch")]
     | Annotated[play.PlayConfig, tyro.conf.subcommand("play")]
+    | Annotated[export.ExportConfig, tyro.conf.subcommand("export")]
+    | Annotated[verify.VerifyConfig, tyro.conf.subcommand("verify")]
     | Annotated[demo.DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[speed.SpeedConfig, tyro.conf.subcommand("speed")]
     | Annotated[micro_tasks.MicroTasksConfig, tyro.conf.subcommand("micro-tasks")]
@@ -36,11 +39,13 @@ Command = (
     | Annotated[listing.ListConfig, tyro.conf.subcommand("list")]
 )
 _RUN: dict[type, Callable[..., int]] = {
-    TrainConfig: train.run,
+    train.TrainOptions: train.run,
     evaluate.EvaluateConfig: evaluate.run,
     compare.CompareConfig: compare.run,
     watch.WatchConfig: watch.run,
     play.PlayConfig: play.run,
+    export.ExportConfig: export.run,
+    verify.VerifyConfig: verify.run,
     demo.DemoConfig: demo.run,
     speed.SpeedConfig: speed.run,
     micro_tasks.MicroTasksConfig: micro_tasks.run,
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interact-env: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 

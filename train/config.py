@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,8 +61,12 @@ class TrainConfig:
     """How positions enter: rotary, rotary_qk, fourier or plain."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu or cuda."""
+    deterministic: bool = False
+    """Use only kernels that give the same bits every time; on a CPU all do."""
     threads: int = 0
     """CPU threads; 0: as many as torch takes by itself."""
+    save_every: str = "5min"
+    """How often to save a checkpoint, beside the last: minutes, as 5min, or env steps, as 100000."""
 
     def env_parameters(self) -> dict[str, Any]:
         """Parameters of the world, `n_agents` among them.
@@ -75,6 +80,23 @@ class TrainConfig:
         """Keyword arguments of `EntityActorCritic`, before --match-parameters."""
         names = ("policy", "d_model", "n_layers", "n_heads", "positions")
         return {name: getattr(self, name) for name in names}
+
+    def saving(self) -> tuple[float, bool]:
+        """How often to save, and whether that is in minutes; otherwise it is in env steps.
+
+        Raises:
+            ValueError: neither.
+        """
+        number, minutes, rest = self.save_every.partition("min")
+        try:
+            every = float(number)
+        except ValueError:
+            every = 0.0
+        if rest or not 0 < every < math.inf:
+            raise ValueError(
+                f"--save-every must be minutes, as 5min, or env steps, as 100000, not {self.save_every!r}"
+            )
+        return every, bool(minutes)
 
     def validate(self) -> None:
         """Check everything that can be checked before anything is written.
@@ -103,6 +125,7 @@ class TrainConfig:
             raise ValueError(f"--ent-coef must be >= 0, not {self.ent_coef}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"--device must be auto, cpu or cuda, not {self.device!r}")
+        self.saving()
         interact_env.world(self.env).params(self.env_parameters())
 
 

@@ -14,6 +14,7 @@ import torch
 import interact_env
 from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
+from train import checkpoint
 from train.policy import EntityPolicy, bounded, joint_observation
 
 # Pairs of agents (B * L * L) that are held at once: about 100 MB of attention scores.
@@ -193,4 +194,4 @@ def _at(
 def save(path: Path, results: list[Result], **about: Any) -> None:
     """Write results as JSON."""
     rows = [{**r._asdict(), "estimates": {k: v._asdict() for k, v in r.estimates.items()}} for r in results]
-    path.write_text(json.dumps({**about, "results": rows}, indent=2) + "\n")
+    checkpoint.replace(path, (json.dumps({**about, "results": rows}, indent=2) + "\n").encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,15 @@ class EntityPolicy(BasePolicy):
             return tensors, True
         return {name: value[None] for name, value in tensors.items()}, False
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's tensors, by the names they have there, and of a Box also `log_std`."""
+        return {name.removeprefix("network."): tensor for name, tensor in self.state_dict().items()}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over `weights` of a policy of the same kind."""
+        own = dict(zip(self.weights(), self.state_dict(), strict=True))
+        self.load_state_dict({own[name]: tensor for name, tensor in weights.items()})
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
             "observation_space": self.observation_space,
@@ -124,6 +133,8 @@ class EntityPolicy(BasePolicy):
     def _evaluate(self, obs: Observation) -> tuple[Distribution, Tensor]:
         logits, values = self._network(obs)
         logits, values = self._select(obs, logits), self._select(obs, values)
+        if not torch.isfinite(logits).all():
+            raise FloatingPointError("what the policy makes of its observations is not finite")
         if isinstance(self.action_space, spaces.Box):
             return self.distribution.proba_distribution(logits, self.log_std), values
         return self.distribution.proba_distribution(logits), values

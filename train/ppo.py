@@ -24,6 +24,8 @@ class EntityPPO(PPO):
     The first episodes of a run are cut early, each world's at another step. To save, see `train.checkpoint`.
     """
 
+    policy: EntityPolicy  # type: ignore[assignment]
+
     def __init__(self, policy: type[EntityPolicy], env: AgentVecEnv, **options: Any) -> None:
         """As PPO; `options` are its keyword arguments.
 
@@ -54,7 +56,20 @@ class EntityPPO(PPO):
         super()._setup_model()
         self.n_steps = n_steps
         self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)  # type: ignore[assignment]
+        self.policy.optimizer.register_step_pre_hook(self._check_gradients)
         self._start_counting()
+
+    def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Before every step of the optimiser, so that no weight is ever lost.
+
+        Raises:
+            FloatingPointError: the loss or a gradient is not finite.
+        """
+        gradients = [
+            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            raise FloatingPointError("the loss or its gradient is not finite")
 
     def _start_counting(self) -> None:
         self.agent_steps = 0
@@ -62,8 +77,9 @@ class EntityPPO(PPO):
 
     def _setup_learn(self, *arguments: Any, **options: Any) -> Any:
         ready = super()._setup_learn(*arguments, **options)
-        if self.num_timesteps == 0:
-            self._start_counting()
+        if self.num_timesteps > 0:
+            return ready
+        self._start_counting()
         if self.batch.params.max_cycles and not self.batch.steps.any():
             # First episodes are cut at different times: otherwise all worlds would reset in the same step
             # for ever, and a rollout would hold either the crowded starts of episodes or their calm ends.

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numba
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
 
 import interact_env
 import policies
 from interact_env.engine.batch import max_threads
-from train import checkpoint
+from train import checkpoint, directory, snapshot
 from train.config import TrainConfig
 from train.policy import EntityPolicy, n_outputs
 from train.ppo import EntityPPO
+from train.signals import Signals, Stop
 from train.vec_env import AgentVecEnv, make_sb3_vec_env
 
-CONFIG, LOG = "config.json", "progress.csv"
-STOPPED = 130  # exit status of an interrupted run, as a shell's for SIGINT
+_LOGGED = 1000  # rows of a run's log, at most
 
 
 @dataclasses.dataclass
@@ -45,30 +38,76 @@ class Progress:
     metrics: dict[str, float]  # per agent step
 
 
-def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: None) -> bool:
-    """Train, log and save, at every tenth of the run too; Ctrl-C stops after the running step.
+Report = Callable[[Progress], None]
+
+
+def train(config: TrainConfig, report: Report = lambda _: None) -> int:
+    """Train, log and save; SIGINT and SIGTERM stop at once, with a checkpoint of the latest rollout's start.
 
     Args:
         config: of the run.
         report: called after every rollout.
 
     Returns:
-        True: all steps were made; False: it was stopped.
+        Exit status: 0, or 130 (SIGINT) or 143 (SIGTERM) if it was stopped.
 
     Raises:
         ValueError: a value of the configuration is not allowed.
         FileExistsError: the directory holds a run already.
+        BlockingIOError: another process trains in it.
+        FloatingPointError: loss, gradients or outputs were no longer finite; the last checkpoint stays.
     """
     config.validate()
+    model, about = _model(config)
+    with directory.locked(config.out):
+        directory.create(config)
+        return _learn(model, config, about, None, report)
+
+
+def resume(config: TrainConfig, report: Report = lambda _: None) -> int:
+    """Go on with a run from its latest checkpoint, or from the start if it has none; see `train`.
+
+    Args:
+        config: as `directory.started` gives it.
+        report: called after every rollout.
+
+    Returns:
+        Exit status, as `train`.
+
+    Raises:
+        LoadError: the checkpoint is damaged, or of another configuration.
+        ValueError, BlockingIOError, FloatingPointError: as `train`.
+    """
+    config.validate()
+    with directory.locked(config.out):
+        model, about = _model(config)
+        best = _go_on(model, config, about) if (config.out / checkpoint.LATEST).exists() else None
+        return _learn(model, config, about, best, report)
+
+
+def _go_on(model: EntityPPO, config: TrainConfig, about: dict[str, Any]) -> float | None:
+    """Put the latest checkpoint into the model; what the best one earned."""
+    saved = checkpoint.load(config.out)
+    # As JSON, where tuples and lists are the same.
+    if json.dumps(about) != json.dumps(saved.about):
+        raise policies.LoadError(f"{saved.path}: is of another run than {directory.CONFIG} tells of")
+    best = saved.numbers.get("best_reward")
+    if best is not None and not isinstance(best, float):
+        raise policies.LoadError(f"{saved.path / checkpoint.META}: best_reward must be a number")
+    model.policy.load_weights(saved.weights(model.policy.weights()))
+    with saved.training() as tensors:
+        snapshot.put(model, tensors, saved.numbers)
+    return best
+
+
+def _model(config: TrainConfig) -> tuple[EntityPPO, dict[str, Any]]:
+    """The model at its start, and what checkpoints say about it."""
     threads(config.threads)
     device = pick_device(config.device)
+    if config.deterministic:
+        torch.use_deterministic_algorithms(True)
     parameters = config.env_parameters()
-    env = make_sb3_vec_env(
-        config.env,
-        config.n_worlds,
-        seed=config.seed,
-        **parameters,
-    )
+    env = make_sb3_vec_env(config.env, config.n_worlds, seed=config.seed, **parameters)
     network = _network(config, env)
     model = EntityPPO(
         EntityPolicy,
@@ -85,26 +124,45 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = lambda _: No
         device=device,
         policy_kwargs=network,
     )
-    _claim(config)
-    model.set_logger(configure(str(config.out), ["csv", "tensorboard"]))
-    about = {
-        "env": interact_env.world(config.env).name,
-        "parameters": parameters,
-        "network": network,
-    }
+    return model, checkpoint.setup(interact_env.world(config.env).name, parameters, network)
 
-    def save() -> None:
-        assert isinstance(model.policy, EntityPolicy)
-        checkpoint.save(config.out, model.policy, {**about, "env_steps": model.num_timesteps})
 
-    callback = _Watch(report, save)
+def _learn(
+    model: EntityPPO, config: TrainConfig, about: dict[str, Any], best: float | None, report: Report
+) -> int:
+    done = model.num_timesteps
+    if done >= config.total_steps:
+        return 0
+    model.set_logger(directory.logger(config.out, done))
+    rollouts = (config.total_steps - done) // (config.n_worlds * config.n_steps)
     try:
-        with _interrupts(callback):
-            model.learn(config.total_steps, callback=callback)
-        save()
+        with Signals() as signals:
+            keeper = _Keeper(config, about, best, report, signals)
+            try:
+                model.learn(
+                    config.total_steps - done,
+                    callback=keeper,
+                    log_interval=1 + rollouts // _LOGGED,
+                    reset_num_timesteps=done == 0,
+                )
+                keeper.take()
+                keeper.save()
+            except Stop as stop:
+                keeper.save()
+                return stop.status
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"{error}, at env step {model.num_timesteps}; {_last(config.out)}"
+        ) from error
     finally:
         model.logger.close()
-    return not callback.stop
+    return 0
+
+
+def _last(run: Path) -> str:
+    if not (run / checkpoint.LATEST).exists():
+        return "there is no checkpoint yet"
+    return f"the last checkpoint is {checkpoint.load(run).path}"
 
 
 def _network(config: TrainConfig, env: AgentVecEnv) -> dict[str, Any]:
@@ -143,33 +201,72 @@ def pick_device(name: str) -> str:
     return name
 
 
-class _Watch(BaseCallback):
-    """Reports after every rollout, saves at every tenth of the run; stops when told to."""
+class _Keeper(BaseCallback):
+    """Keeps what the training was at the start of the rollout, saves it now and then, and reports."""
 
-    def __init__(self, report: Callable[[Progress], None], save: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        about: dict[str, Any],
+        best: float | None,
+        report: Report,
+        signals: Signals,
+    ) -> None:
         super().__init__()
-        self.stop = False
-        self._report, self._save = report, save
-        self._tenth = 0
-        self._start = 0.0
+        self._config, self._about, self._best, self._report, self._signals = (
+            config,
+            about,
+            best,
+            report,
+            signals,
+        )
+        self._every, self._in_minutes = config.saving()
+        self._kept: checkpoint.Snapshot | None = None
+        self._saved_steps = -1
+        self._rewards: list[float] = []  # of the rollouts since the last save
+        self._saved_time = self._start = time.monotonic()
+
+    def take(self) -> None:
+        """Keep the state of now."""
+        self._kept = snapshot.take(self._ppo)
+
+    def save(self) -> None:
+        """Save the state that was kept, unless it is; the best is that of the best rollouts before it."""
+        if self._kept is None or self._kept.numbers["env_steps"] == self._saved_steps:
+            return
+        with self._signals.shielded():
+            mean = sum(self._rewards) / len(self._rewards) if self._rewards else None
+            best = mean is not None and (self._best is None or mean > self._best)
+            self._best = mean if best else self._best
+            kept = self._kept._replace(numbers={**self._kept.numbers, "best_reward": self._best})
+            checkpoint.save(self._config.out, self._about, kept, best=best)
+            self._saved_steps, self._saved_time = kept.numbers["env_steps"], time.monotonic()
+            self._rewards.clear()
+
+    @property
+    def _ppo(self) -> EntityPPO:
+        assert isinstance(self.model, EntityPPO)
+        return self.model
 
     def _on_training_start(self) -> None:
-        self._start = time.perf_counter()
+        self._saved_steps = self.num_timesteps or -1
 
     def _on_rollout_start(self) -> None:
-        tenth = 10 * self.num_timesteps // self.model._total_timesteps
-        if tenth > self._tenth:
-            self._tenth = tenth
-            self._save()
+        self.take()
+        since = (time.monotonic() - self._saved_time) / 60
+        if not self._in_minutes:
+            since = self.num_timesteps - max(0, self._saved_steps)
+        if since >= self._every:
+            self.save()
 
     def _on_step(self) -> bool:
-        return not self.stop
+        return True
 
     def _on_rollout_end(self) -> None:
-        model = self.model
-        assert isinstance(model, EntityPPO)
+        model = self._ppo
         agent_steps, reward, metrics = model.totals.rates()
-        now = time.perf_counter()
+        self._rewards.append(reward)
+        now = time.monotonic()
         seconds, self._start = now - self._start, now  # the update before and this rollout
         returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         self._report(
@@ -182,56 +279,3 @@ class _Watch(BaseCallback):
                 metrics=dict(zip(model.batch.world.METRICS, metrics.tolist(), strict=True)),
             )
         )
-
-
-class _interrupts:
-    """While open, the first Ctrl-C asks the watch to stop; the second interrupts at once."""
-
-    def __init__(self, watch: _Watch) -> None:
-        self._watch = watch
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        if self._watch.stop:
-            raise KeyboardInterrupt
-        self._watch.stop = True
-
-
-def _claim(config: TrainConfig) -> None:
-    """Make the run's directory and save how it was started."""
-    if (config.out / CONFIG).exists():
-        raise FileExistsError(f"--out {config.out} holds a run already: choose another directory")
-    config.out.mkdir(parents=True, exist_ok=True)
-    packages = ("interact-env", "torch", "numpy", "numba", "stable-baselines3", "gymnasium")
-    about: dict[str, Any] = {
-        "command": sys.argv,
-        "revision": _revision(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-        "threads": torch.get_num_threads(),
-        "config": dataclasses.asdict(config),
-    }
-    (config.out / CONFIG).write_text(json.dumps(about, indent=2, default=str) + "\n")
-
-
-def _revision() -> str | None:
-    """The git commit of this code, where it is a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def read_log(run: Path) -> dict[str, list[float]]:
-    """The columns of a run's log; steps without a value are left out of its column."""
-    lines = (run / LOG).read_text().splitlines()
-    head = lines[0].split(",")
-    rows = [line.split(",") for line in lines[1:]]
-    return {name: [float(row[k]) for row in rows if row[k]] for k, name in enumerate(head)}

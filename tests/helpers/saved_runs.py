@@ -16,5 +16,6 @@ def untrained(path, env="colliding_agents_v0", policy="sa", seed=0, **parameters
     batch = interact_env.make_batch(env, seed=0, **parameters)
     space = entity_space(batch.columns, batch.n_slots)
     made = EntityPolicy(space, batch.action_space, lambda _: 1e-3, **network)
-    checkpoint.save(path, made, {"env": env, "parameters": parameters, "network": network, "env_steps": 1})
+    about = checkpoint.setup(env, parameters, network)
+    checkpoint.save(path, about, checkpoint.Snapshot(made.weights(), {}, {"env_steps": 1}))
     return path

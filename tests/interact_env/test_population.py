@@ -59,10 +59,10 @@ def test_the_density_is_kept_when_counts_are_drawn(world):
         ([(4, 1), 8], r"n_agents must be a list of \(count, weight\) pairs, not \[\(4, 1\), 8\]"),
         ([(4, 1, 2)], r"n_agents must be a list of \(count, weight\) pairs"),
         ([(4, 1), (4, 2)], "n_agents must name each count once"),
-        ([(0, 1)], r"n_agents\[0\]\[0\] must be a whole number >= 1, not 0"),
+        ([(0, 1)], r"n_agents\[0\]\[0\] must be a whole number in \[1, 1048576\], not 0"),
         ([(4, 1), (8, 0)], r"n_agents\[1\]\[1\] must be a finite number > 0, not 0"),
         ([(4, float("nan"))], r"n_agents\[0\]\[1\] must be a finite number > 0, not nan"),
-        ([(4.5, 1)], r"n_agents\[0\]\[0\] must be a whole number >= 1, not 4.5"),
+        ([(4.5, 1)], r"n_agents\[0\]\[0\] must be a whole number in \[1, 1048576\], not 4.5"),
         ({4: 1}, "n_agents must be a whole number"),
     ],
 )  # fmt: skip

@@ -20,7 +20,9 @@ from train.cli import main
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "x"
-    done = interact("train", "--out", out, *SMALL, "--env-params", "shape=square", "max_cycles=20")
+    done = interact(
+        "train", "--out", out, *SMALL, "--save-every", "128", "--env-params", "shape=square", "max_cycles=20"
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -71,7 +73,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         (["train", "--out", run, *SMALL], "holds a run already"),
         (["train", "--out", new, "--env", "moon_v0"], "no world 'moon_v0'; known:"),
         (["train", "--out", new, "--policy", "mlp9"], "policy must be one of sa"),
-        (["train", "--out", new, "--n-agents", "0"], "n_agents must be a whole number >= 1"),
+        (["train", "--out", new, "--n-agents", "0"], "n_agents must be a whole number in [1,"),
         (["train", "--out", new, "--env-params", "radius=-1"], "radius must be"),
         (["train", "--out", new, "--device", "cuda"], "torch sees no CUDA device"),
         (["train", "--out", file / "x", *SMALL], "Not a directory"),
@@ -107,7 +109,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
 def test_a_corrupt_checkpoint_is_one_line(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    weights = copy / (copy / "latest").read_text() / "policy.safetensors"
+    weights = copy / (copy / "latest").read_text().split()[0] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     done = interact("evaluate", copy)
     is_one_line(done.returncode, done.stderr, "is damaged")

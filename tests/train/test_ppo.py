@@ -307,7 +307,7 @@ def test_the_learning_rate_never_falls_below_zero(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "EntityPPO", Spy)
         small = {"n_worlds": 8, "n_steps": 4, "batch_size": 16, "d_model": 8}
-        assert training.train(TrainConfig(out=tmp_path / "run", total_steps=40, **small))
+        assert training.train(TrainConfig(out=tmp_path / "run", total_steps=40, **small)) == 0
     assert len(seen) == 2
     assert seen[-1] == 0
     assert seen[0] > 0

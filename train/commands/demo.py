@@ -35,7 +35,7 @@ class DemoConfig:
 def run(config: DemoConfig) -> int:
     """`interact-env demo`."""
     start = time.perf_counter()
-    status = train.run(
+    status = train.start(
         TrainConfig(
             out=config.out,
             policy=config.policy,

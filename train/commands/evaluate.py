@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from rich.table import Table
@@ -24,6 +24,8 @@ class EvaluateConfig:
 
     run: tyro.conf.Positional[Path]
     """Directory of the run; the results are saved in it."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which checkpoint of the run."""
     n_agents: str = "2,4,8,16,32,64,128"
     """Numbers of agents, with commas between."""
     episodes: int = 64
@@ -54,7 +56,7 @@ def run(config: EvaluateConfig) -> int:
         raise ValueError(f"--episodes must be >= 1, not {config.episodes}")
     n_agents = counts(config.n_agents)
     training.threads(config.threads)
-    saved = runs.load(config.run, config.env, config.policy)
+    saved = runs.load(config.run, config.env, config.policy, config.checkpoint)
     world = interact_env.world(saved.env)
     scripted = ("random", *world.POLICIES)
     baselines = scripted[:2] if config.baselines is None else config.baselines

@@ -10,13 +10,14 @@ if TYPE_CHECKING:  # imported where they are used: torch takes seconds
     from train import checkpoint
 
 
-def load(run: Path, env: str = "", policy: str = "") -> checkpoint.Checkpoint:
-    """The latest checkpoint of a run.
+def load(run: Path, env: str = "", policy: str = "", pointer: str = "latest") -> checkpoint.Checkpoint:
+    """A checkpoint of a run.
 
     Args:
         run: its directory.
         env: its world as my_module:my_world_v0, if it is one of one's own.
         policy: its policy as my_module:my_name, if it is one of one's own.
+        pointer: "latest" or "best".
 
     Raises:
         ValueError: the world or policy is not the run's, or there is no good checkpoint.
@@ -25,7 +26,7 @@ def load(run: Path, env: str = "", policy: str = "") -> checkpoint.Checkpoint:
     import policies
     from train import checkpoint
 
-    saved = checkpoint.load(run)
+    saved = checkpoint.load(run, pointer)
     if env and interact_env.world(env).name != saved.env:
         raise ValueError(f"--env {env} is not the world of the run: {saved.env}")
     if policy and policies.find(policy) != saved.network["policy"]:

@@ -23,6 +23,8 @@ class WatchConfig:
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Directories of one run, or of two to see side by side with the same seed; none: see --policy."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which checkpoint of the runs."""
     n_agents: int = 0
     """Number of agents, at the density of training; 0: as many as in training."""
     seed: int = 0
@@ -135,7 +137,7 @@ def _of_run(config: WatchConfig, path: Path) -> Player:
     from train.player import Player
 
     own = config.policy if ":" in config.policy else ""
-    saved = runs.load(path, config.env, own)
+    saved = runs.load(path, config.env, own, config.checkpoint)
     changes = assignments(config.env_params, taken=("n_agents",))
     runs.same_columns(saved, changes)
     parameters = saved.parameters

@@ -1,0 +1,68 @@
+"""SIGINT (Ctrl-C) and SIGTERM while a policy is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop(BaseException):
+    """The process was asked to end; a BaseException, so that nothing on its way takes it for an error."""
+
+    def __init__(self, number: int) -> None:
+        """`number` of the signal."""
+        super().__init__(number)
+        self.status = 128 + number  # exit status, as a shell's: 130 for SIGINT, 143 for SIGTERM
+
+
+class Signals:
+    """While open, the first signal raises `Stop`, at once or at the end of what is shielded.
+
+    A second SIGINT raises KeyboardInterrupt, wherever it comes. Outside of the main thread, where Python has
+    no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was asked for yet."""
+        self._asked = 0
+        self._shielded = False
+
+    def __enter__(self) -> Signals:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in _WATCHED}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Put `Stop` off to the end of this stretch."""
+        self._shielded = True
+        try:
+            yield
+        finally:
+            self._shielded = False
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Stop` if it was put off."""
+        if self._asked > 0:
+            number, self._asked = self._asked, -1
+            raise Stop(number)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self._asked = number
+        if not self._shielded:
+            self.check()
