@@ -43,7 +43,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         """
         self.metadata = {**METADATA, "name": world.name, "is_parallelizable": True}
         self.render_mode = render_mode
-        self._renderer = Renderer(render_mode)
+        self.renderer = Renderer(render_mode)
         world.params(parameters)  # refuses the options of a batch
         self._batch = WorldBatch(world, 1, seed=seed, n_threads=1, **parameters)
         self._flat = check.flag("flat", flat)
@@ -75,7 +75,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         self._batch.reset(seed=seed)
         alive = self._batch.alive[0]
         self.agents = [a for a, i in self._slot.items() if alive[i]]
-        self._renderer.follow(self._batch)
+        self.renderer.follow(self._batch)
         return self._observations(self.agents), {agent: {} for agent in self.agents}
 
     def step(
@@ -101,7 +101,7 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         infos = {a: dict(zip(names, metrics[i], strict=True)) for a, i in zip(acted, slots, strict=True)}
         observations = self._observations(acted)
         self.agents = [] if over else [a for a in acted if not terminations[a]]
-        self._renderer.follow(self._batch)
+        self.renderer.follow(self._batch)
         return observations, rewards, terminations, truncations, infos
 
     def state(self) -> np.ndarray:
@@ -115,11 +115,11 @@ class WorldParallelEnv(ParallelEnv[str, Any, Any]):
         Raises:
             RuntimeError: made without a render_mode, or before the first reset.
         """
-        return self._renderer.render(self._batch)
+        return self.renderer.render(self._batch)
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        self._renderer.close()
+        self.renderer.close()
 
     @property
     def batch(self) -> WorldBatch:

@@ -10,7 +10,7 @@ import numpy as np
 
 from interact_env.engine import WorldBatch
 from interact_env.engine.random import Key
-from interact_env.render import Scene
+from interact_env.render.scene import checked
 from interact_env.spaces import EntityBox
 from interact_env.world import Repeat, World
 
@@ -200,12 +200,10 @@ class Probe:
                     raise self._error(f"visible({i}, {j}) gives other results for the same input")
 
     def _check_scene(self, scene: Any, alive: np.ndarray) -> None:
-        if not isinstance(scene, Scene):
-            raise self._error("scene must return an interact_env.render.Scene")
-        numbers = [scene.width, scene.height]
-        numbers += [n for shapes in scene[3:] for shape in shapes for n in shape if not isinstance(n, str)]
-        if not (scene.width > 0 and scene.height > 0 and np.isfinite(numbers).all()):
-            raise self._error("scene: every number must be finite, width and height above 0")
+        try:
+            checked(scene)
+        except ValueError as error:
+            raise self._error(f"scene: {error}") from None
         shown = {int(shape.agent) for shapes in scene[3:6] for shape in shapes} - {-1, *alive.tolist()}
         if shown:
             raise self._error(f"scene: agent {min(shown)} of a shape is not there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train attention policies in multi-agent worlds, and run them with any number of agents.",
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
+    signal.signal(signal.SIGTERM, _terminate)
     sys.path.append(os.getcwd())  # where my_module of --env my_module:my_world_v0 may lie; shadows nothing
     try:
         return _RUN[type(command)](command)
@@ -75,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+
+
+def _terminate(number: int, _frame: object) -> None:
+    """End as after Ctrl-C, so that nothing half done is left behind."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

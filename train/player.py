@@ -13,6 +13,7 @@ from interact_env.render import Bar, Link, Moment, moment
 from train.evaluate import Act
 from train.policy import EntityPolicy
 
+_REMEMBERED = 2000  # steps of an episode that can be gone back
 Kept = tuple[dict[str, np.ndarray], Moment]
 
 
@@ -68,6 +69,9 @@ class Player:
         self.batch.step(self._actions())
         self._kept.append((self.batch.save(), self.now.then(self.batch)))
         self._at += 1
+        if len(self._kept) > _REMEMBERED:
+            del self._kept[0]
+            self._at -= 1
         return True
 
     def back(self) -> bool:
@@ -78,7 +82,7 @@ class Player:
         return True
 
     def restart(self) -> None:
-        """Back to the start of this episode."""
+        """Back to the start of this episode, or as far as it is remembered."""
         self._go(0)
 
     def next_episode(self) -> None:
@@ -175,8 +179,8 @@ class Player:
         assert self.policy is not None
         try:
             layers = self.policy.network.weights(observation["entities"], observation["mask"])
-        except ValueError as error:
-            return insight._replace(card=(*insight.card, Bar("attention", str(error).rpartition("; ")[2])))
+        except ValueError:  # it weighs no pairs
+            return insight._replace(card=(*insight.card, Bar("attention", "none")))
         n_layers, n_heads = len(layers), layers[0].shape[1]
         layer = n_layers - 1 if layer < 0 else layer % n_layers
         heads = layers[layer][0, :, 0]  # (H, n): of the agent itself, the first of its view

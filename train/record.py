@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -16,14 +18,15 @@ from train.stage import Stage
 
 FORMATS = (".mp4", ".gif", ".png")
 _SAMPLE, _COLORS = 24, 128  # pictures that a GIF's colours are chosen from, and how many
+_HELD = 10**9  # pixels of a GIF, which is in memory until it is written
 
 
 class _Writer(Protocol):
     def add(self, frame: np.ndarray) -> None:
         """Take a frame."""
 
-    def close(self) -> None:
-        """Write what there is."""
+    def close(self, *, keep: bool) -> None:
+        """Write what there is, or leave it."""
 
 
 def check(path: Path) -> None:
@@ -69,9 +72,13 @@ def writer(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
         out = make[path.suffix.lower()](aside, fps)
         try:
             yield out.add
-        finally:
-            out.close()
+        except BaseException:
+            out.close(keep=False)
+            raise
+        out.close(keep=True)
         os.replace(aside, path)
+    except OSError as error:
+        raise OSError(f"--record {path}: {error.strerror or error}") from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -95,9 +102,18 @@ def record(
         speed: steps a second.
         steps: at most so many; 0: to the end of the episode, which the world must have.
         report: called with the steps done, their number, and a text.
+
+    Raises:
+        ValueError, OSError: see `check`; or a GIF is too large to be held in memory.
     """
     size, still = even(path, size), path.suffix.lower() == ".png"
-    total = steps or int(stage.players[0].batch.params.max_cycles)
+    total = steps or max(int(player.batch.params.max_cycles) for player in stage.players)
+    held = size[0] * size[1] * (total * fps / speed + _SAMPLE)
+    if path.suffix.lower() == ".gif" and held > _HELD:
+        raise ValueError(
+            f"--record {path}: a gif of {total} steps in this size would take {held / 1e9:.1f} GB of memory: "
+            "record an .mp4, or fewer --steps, at a smaller --size or --fps"
+        )
     with writer(path, fps) as add:
         frame, done = 0, 0
         while done < total and stage.advance():
@@ -120,35 +136,67 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix.lower()}")
 
 
-def _encoder() -> Any:
+def _encoder() -> str:
     try:
         import imageio_ffmpeg
 
-        imageio_ffmpeg.get_ffmpeg_exe()
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError) as error:
         raise OSError(
             f"mp4 needs ffmpeg ({str(error).splitlines()[0]}): pip install imageio-ffmpeg, or record a .gif"
         ) from None
-    return imageio_ffmpeg
 
 
 class _Mp4:
+    """Frames into ffmpeg, whose exit status tells whether the file is whole."""
+
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
-        self._send: Any = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close
+        self._ffmpeg: subprocess.Popen[bytes] | None = None
 
     def add(self, frame: np.ndarray) -> None:
-        if self._send is None:
-            self._send = _encoder().write_frames(
-                str(self._path), frame.shape[1::-1], fps=self._fps, macro_block_size=2, quality=8,
-                ffmpeg_log_level="error",
-            )  # fmt: skip
-            self._send.send(None)
-        self._send.send(np.ascontiguousarray(frame))
+        height, width, _ = frame.shape
+        if self._ffmpeg is None:
+            given = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {self._fps:g} -i -".split()
+            wanted = [
+                "-an",
+                "-c:v",
+                "libx264",
+                "-crf",
+                "18",
+                "-pix_fmt",
+                "yuv420p",
+                "-movflags",
+                "+faststart",
+            ]
+            command = [_encoder(), "-y", "-v", "error", *given, *wanted, f"file:{self._path}"]
+            self._ffmpeg = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._errors)
+        assert self._ffmpeg.stdin is not None
+        try:
+            self._ffmpeg.stdin.write(np.ascontiguousarray(frame).data)
+        except BrokenPipeError:
+            raise OSError(self._said()) from None
 
-    def close(self) -> None:
-        if self._send is not None:
-            self._send.close()
+    def close(self, *, keep: bool) -> None:
+        try:
+            if self._ffmpeg is None:
+                return
+            assert self._ffmpeg.stdin is not None
+            if not keep:
+                self._ffmpeg.kill()
+            with contextlib.suppress(BrokenPipeError):
+                self._ffmpeg.stdin.close()
+            if self._ffmpeg.wait() and keep:
+                raise OSError(self._said())
+        finally:
+            self._errors.close()
+
+    def _said(self) -> str:
+        """The first of what ffmpeg had to say, which is the cause of the rest."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[0].rpartition("] ")[2] if lines else "ffmpeg failed"
 
 
 class _Gif:
@@ -169,10 +217,10 @@ class _Gif:
         if len(self._first) == _SAMPLE:
             self._choose()
 
-    def close(self) -> None:
-        if self._palette is None and self._first:
+    def close(self, *, keep: bool) -> None:
+        if self._palette is None and self._first and keep:
             self._choose()
-        if self._frames:
+        if self._frames and keep:
             first, *others = self._frames
             first.save(
                 self._path,
@@ -207,6 +255,6 @@ class _Png:
     def add(self, frame: np.ndarray) -> None:
         self._last = frame
 
-    def close(self) -> None:
-        if self._last is not None:
+    def close(self, *, keep: bool) -> None:
+        if self._last is not None and keep:
             Image.fromarray(self._last).save(self._path)

@@ -50,7 +50,7 @@ class Session:
         try:
             before = time.perf_counter()
             while not self.quit:
-                self.size = window.surface.get_size()
+                self.size = window.size
                 for event in pygame.event.get():
                     self.handle(event)
                 now = time.perf_counter()

@@ -194,10 +194,24 @@ class WorldBatch:
 
         Raises:
             RuntimeError: before the first reset.
+            ValueError: the world's scene cannot be drawn.
         """
         if self.episode.min() < 0:
             raise RuntimeError("nothing to draw before reset()")
-        return self.world.scene(self.params, self.state(world))
+        return self.scene_of(self.state(world))
+
+    def scene_of(self, state: Any) -> Any:
+        """The Scene of a State, for a viewer.
+
+        Raises:
+            ValueError: it cannot be drawn.
+        """
+        from interact_env.render.scene import checked
+
+        try:
+            return checked(self.world.scene(self.params, state))
+        except ValueError as error:
+            raise ValueError(f"scene of {self.world.name}: {error}") from None
 
     def save(self) -> dict[str, np.ndarray]:
         """Copies of every array that the future depends on, to `restore` later."""

@@ -34,6 +34,7 @@ from interact_env.render.style import (
 _WALL, _LINK, _RIM = 3.0, 7.0, 0.25  # points; points of the widest; part of a radius
 _GRID_FROM = 6.0  # pixels a unit: finer lines would be a grey wash
 _DEEP = 0.6  # how pale the deepest is
+_READABLE = 5  # pixels that a body with a number is wide at least
 _SEGMENTS = 3072  # of all trails together
 Paint = Callable[[Circle], Color]
 
@@ -114,19 +115,17 @@ def draw_world(canvas: Canvas, moment: Moment, look: Look, overlay: Overlay, col
         canvas.line(line.x1, line.y1, dx, dy, shade, 1)
         canvas.circle(line.x1 + dx, line.y1 + dy, 0, shade, times=0.4)
     _draw_links(canvas, scene, overlay)
-    for circle in sorted(scene.circles, key=lambda c: c.z):
-        _draw_circle(canvas, circle, mix(color(circle), rgb(BACKGROUND), _depth(scene, circle)))
+    circles = sorted(scene.circles, key=lambda c: c.z)
+    for circle in circles:
+        # The deepest are the palest.
+        depth = (circles[-1].z - circle.z) / ((circles[-1].z - circles[0].z) or 1)
+        _draw_circle(canvas, circle, mix(color(circle), rgb(BACKGROUND), _DEEP * depth))
     if look.arrows:
         for arrow in scene.arrows:
             shade = rgb(INK) if arrow.color < 0 else rgb(PALETTE[arrow.color % len(PALETTE)])
             canvas.arrow(*arrow[:4], shade)
     _draw_marked(canvas, scene, look)
     _draw_borders(canvas, scene, wraps=False)
-
-
-def _depth(scene: Scene, circle: Circle) -> float:
-    """How pale a circle is for lying deep; the world is as deep as it is wide."""
-    return _DEEP * min(max(0.5 - circle.z / scene.width, 0.0), 1.0) if circle.z else 0.0
 
 
 def _draw_grid(canvas: Canvas, scene: Scene) -> None:
@@ -205,7 +204,8 @@ def _draw_numbers(surface: pygame.Surface, camera: Camera, scene: Scene) -> None
     circles = [c for c in scene.circles if c.agent >= 0]
     places = [(str(c.agent), _seen(camera, (c.x, c.y))) for c in circles]
     room = 2 * max((c.radius for c in circles), default=0) * camera.scale
-    panels.words_at(surface, places, room)
+    if room >= _READABLE:
+        panels.words_at(surface, places, room)
 
 
 def _seen(camera: Camera, place: tuple[float, float]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from interact_env.render.style import (
 
 # Pixels of the smallest letters that can be read, and of the smallest picture that gets a status line.
 _LEGIBLE, _ROOM = 9, 160
+_COVERED = 0.35  # of a picture at most, by a card
 Place = tuple[float, float]
 
 
@@ -100,7 +101,7 @@ def card(surface: pygame.Surface, bars: Sequence[Bar], away_from: Place | None) 
     has_bars = any(bar.part is not None for bar in bars)
     wide = sum(columns) + 3 * pad + (length + pad if has_bars else 0)
     box = pygame.Rect(0, 0, wide, row * len(bars) + pad)
-    if box.width > width or box.height > height:
+    if box.width > width or box.height > height or box.width * box.height > _COVERED * width * height:
         return
     left = away_from is None or away_from[0] > width / 2
     box.bottomleft = (pad, height - pad) if left else (width - pad - wide, height - pad)
@@ -129,13 +130,15 @@ def note(surface: pygame.Surface, text: str) -> None:
 
 def words_at(surface: pygame.Surface, places: Sequence[tuple[str, Place]], room: float) -> None:
     """Words at places: within `room` pixels where they fit, else beside it."""
-    size = max(_LEGIBLE, min(letters(*surface.get_size()), round(room * 0.4)))
+    large = letters(*surface.get_size())
+    size = max(_LEGIBLE, min(large, round(room * 0.4)), large // 2)
     for text, (x, y) in places:
         words = _words(text, size)
         fits = max(words.get_size()) < 0.8 * room
         box = (
             words.get_rect(center=(x, y)) if fits else words.get_rect(bottomleft=(x + room / 3, y - room / 3))
         )
+        box.clamp_ip(surface.get_rect())
         paper = _words(text, size, PAPER)
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             surface.blit(paper, box.move(dx, dy))
@@ -165,8 +168,12 @@ def keys(surface: pygame.Surface, rows: Sequence[tuple[str, str]]) -> None:
     """A page of keys and what they do, over everything."""
     width, height = surface.get_size()
     size = max(_LEGIBLE, min(letters(width, height), round(height / (1.9 * len(rows) + 2))))
-    row, columns = round(1.7 * size), [max(_font(size).size(r[k])[0] for r in rows) for k in (0, 1)]
-    box = pygame.Rect(0, 0, sum(columns) + 5 * size, row * len(rows) + 2 * size)
+    while True:
+        row, columns = round(1.7 * size), [max(_font(size).size(r[k])[0] for r in rows) for k in (0, 1)]
+        box = pygame.Rect(0, 0, sum(columns) + 5 * size, row * len(rows) + 2 * size)
+        if size == 1 or (box.width <= width and box.height <= height):
+            break
+        size -= 1
     box.center = (width // 2, height // 2)
     _paper(surface, box)
     for k, (key, what) in enumerate(rows):

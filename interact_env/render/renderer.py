@@ -28,6 +28,7 @@ class Renderer:
         self._mode, self._size = mode, size
         self._moment: Moment | None = None
         self._window: Any = None
+        self.closed = False  # by its button; it stays closed then
 
     def follow(self, batch: WorldBatch) -> None:
         """Take note of a batch that has been reset or stepped; in mode "human" show it."""
@@ -44,9 +45,9 @@ class Renderer:
             RuntimeError: no render_mode was chosen, or there was no reset.
             NoDisplay: mode "human" without a screen.
         """
-        now = moment(batch)
         if self._mode is None:
             raise RuntimeError(f"render() needs a render_mode: make the env with one of {MODES}")
+        now = moment(batch)
         if self._moment is not None:
             # The batch may have been restored to another state since.
             now = self._moment._replace(scene=now.scene, step=now.step, n_agents=now.n_agents)
@@ -60,9 +61,14 @@ class Renderer:
         from interact_env.render.viewer import Viewer
         from interact_env.render.window import Window
 
+        if self.closed:
+            return
         if self._window is None:
             self._window = Window(self._size, "interact-env")
         self._window.show(Viewer(size=self._size).surface(now), FPS)
+        if self._window.closed():
+            self.closed = True
+            self.close()
 
     def close(self) -> None:
         """Close the window, if there is one."""

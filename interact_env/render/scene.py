@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Circle(NamedTuple):
     """A disc of `radius` at (x, y), coloured by the palette's entry `color`; `flash` marks an event.
@@ -77,6 +79,36 @@ class Scene(NamedTuple):
         if self.wrap[1]:
             dy -= self.height * round(dy / self.height)
         return dx, dy
+
+
+def checked(scene: Any) -> Scene:
+    """A scene, if it can be drawn.
+
+    Raises:
+        ValueError: it cannot; the message tells what is wrong with it.
+    """
+    if not isinstance(scene, Scene):
+        raise ValueError(f"must be an interact_env.render.Scene, not {type(scene).__name__}")
+    if not (_finite([scene.width, scene.height]) and scene.width > 0 and scene.height > 0):
+        raise ValueError(f"width and height must be finite and above 0, not {scene.width}, {scene.height}")
+    if not _finite([n for shapes in scene[3:6] for shape in shapes for n in shape]):
+        bad = next(shape for shapes in scene[3:6] for shape in shapes if not _finite(shape))
+        raise ValueError(f"every number must be finite, and those of {bad} are not")
+    colored: tuple[Circle | Arrow | Line, ...] = (*scene.circles, *scene.arrows, *scene.lines)
+    for shape in colored:
+        if not hasattr(shape.color, "__index__"):
+            raise ValueError(f"color must be a whole number, and that of {shape} is not")
+    for label in scene.labels:
+        if not (isinstance(label.text, str) and "\0" not in label.text and _finite(label[:2])):
+            raise ValueError(f"a label needs finite x and y and a text, and {label} has not")
+    return scene
+
+
+def _finite(numbers: Iterable[Any]) -> bool:
+    try:
+        return bool(np.isfinite(np.array([*numbers], float)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def between(before: Scene, after: Scene, part: float) -> Scene:

@@ -81,6 +81,7 @@ class ManualPolicy:
         self.agent, self.show_obs = agents[agent_id], show_obs
         self.space = parallel.action_space(self.agent)
         self.keys = keys_of(self.space, parallel.batch.world.KEYS)
+        self._renderer = parallel.renderer
         self._names = {agent: k for k, agent in enumerate(agents)}
 
     @property
@@ -94,6 +95,7 @@ class ManualPolicy:
         Raises:
             ValueError: another agent.
             SystemExit: escape was pressed, or the window closed.
+            RuntimeError: before the first reset.
         """
         if agent != self.agent:
             raise ValueError(f"agent must be {self.agent!r}, which is steered, not {agent!r}")
@@ -101,6 +103,10 @@ class ManualPolicy:
             print(observation)
         import pygame
 
+        if self._renderer.closed:
+            raise SystemExit
+        if not pygame.display.get_init():
+            raise RuntimeError("there is no window yet: reset the env before an action is asked for")
         tapped = []
         for event in pygame.event.get():
             if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):

@@ -12,12 +12,13 @@ from interact_env.render import paint
 from interact_env.render.camera import Camera
 from interact_env.render.look import COLORS, Look, Overlay
 from interact_env.render.moment import Moment, moment
-from interact_env.render.scene import Scene
+from interact_env.render.scene import Scene, checked
 
 if TYPE_CHECKING:
     from interact_env.engine import WorldBatch
 
 SIZE = (800, 800)
+_LARGEST = 8192  # pixels of a side
 _CLOSE_BY = 8.0  # pixels that a click may miss by
 
 
@@ -42,11 +43,19 @@ class Viewer:
             size: (width, height) of a picture, or both, pixels.
 
         Raises:
-            ValueError: a size that is not allowed.
+            ValueError: a source or a size that is not allowed.
         """
         self._batch: WorldBatch | None = getattr(source, "batch", source)  # type: ignore[arg-type]
-        width, height = (size, size) if isinstance(size, int) else size
-        self.size = (check.whole("width", width, 16, 16384), check.whole("height", height, 16, 16384))
+        if self._batch is not None and not hasattr(self._batch, "scene_of"):
+            raise ValueError(f"source must be a batch or an env, not a {type(source).__name__}")
+        sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+        if len(sides) != 2:
+            raise ValueError(f"size must be (width, height) or a number, not {size!r}")
+        width, height = (
+            check.whole(name, side, 16, _LARGEST)
+            for name, side in zip(("width", "height"), sides, strict=True)
+        )
+        self.size = (width, height)
 
     def draw(
         self, what: Moment | Scene | Any = None, look: Look | None = None, overlay: Overlay | None = None
@@ -72,6 +81,7 @@ class Viewer:
         """`draw` as a pygame Surface."""
         look = look or Look()
         check.one_of("look.color", look.color, COLORS)
+        check.real("look.zoom", look.zoom, 0, above=True)
         return paint.picture(self._moment(what), look, overlay or Overlay(), *self.size)
 
     def camera(self, what: Moment | Scene | Any, look: Look) -> Camera:
@@ -101,14 +111,14 @@ class Viewer:
         if isinstance(what, Moment):
             return what
         if isinstance(what, Scene):
-            return Moment(what)
+            return Moment(checked(what))
         if self._batch is None:
             raise ValueError(f"cannot draw a {type(what).__name__}: make the Viewer of a batch or an env")
         if what is None:
             return moment(self._batch)
         if not hasattr(what, "alive"):
             raise ValueError(f"what must be a Moment, a Scene or a State, not a {type(what).__name__}")
-        return Moment(self._batch.world.scene(self._batch.params, what), n_agents=int(what.alive.sum()))
+        return Moment(self._batch.scene_of(what), n_agents=int(what.alive.sum()))
 
 
 def draw(scene: Scene, size: int = 600) -> np.ndarray:
@@ -120,7 +130,12 @@ def draw(scene: Scene, size: int = 600) -> np.ndarray:
 
     Returns:
         (height, width, 3) uint8.
+
+    Raises:
+        ValueError: a scene that cannot be drawn, or a size that is not allowed.
     """
+    checked(scene)
+    check.whole("size", size, 16, _LARGEST)
     scale = size / float(max(scene.width, scene.height))
     shape = (max(16, round(scene.width * scale)), max(16, round(scene.height * scale)))
     return Viewer(size=shape).draw(scene, Look(status=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 import pygame
 
@@ -13,8 +14,14 @@ class NoDisplay(OSError):
     """There is no screen to open a window on; the message says what to do instead."""
 
 
+# What SDL takes by itself where no screen answers.
+_UNSEEN = ("dummy", "offscreen", "evdev")
+
+
 class Window:
-    """A window that shows pictures; made of one, it is as large."""
+    """A window that shows pictures."""
+
+    _open: ClassVar[int] = 0  # windows of this process
 
     def __init__(self, size: tuple[int, int], title: str, *, resizable: bool = False) -> None:
         """Open it.
@@ -26,19 +33,37 @@ class Window:
             raise NoDisplay(_advice("neither DISPLAY nor WAYLAND_DISPLAY is set"))
         try:
             pygame.display.init()
-            pygame.display.set_caption(title)
-            pygame.display.set_icon(pygame.image.load(asset("icon.png")))
-            self.surface = pygame.display.set_mode(size, pygame.RESIZABLE if resizable else 0)
+            if "SDL_VIDEODRIVER" not in os.environ and pygame.display.get_driver() in _UNSEEN:
+                raise pygame.error(f"{os.environ.get('DISPLAY', 'the display')!r} does not answer")
+            self._window = pygame.Window(title, size, resizable=resizable)
         except pygame.error as error:
+            if not Window._open:
+                pygame.display.quit()
             raise NoDisplay(_advice(str(error))) from None
+        Window._open += 1
+        self._window.set_icon(pygame.image.load(asset("icon.png")))
+        pygame.event.get((pygame.QUIT, pygame.WINDOWCLOSE))  # of a window before
         self._clock = pygame.time.Clock()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self._window.size
 
     def show(self, picture: pygame.Surface, fps: float) -> None:
         """Put a picture on it, and wait so that there are no more than `fps` a second."""
-        self.surface.blit(picture, (0, 0))
-        pygame.display.flip()
+        self._window.get_surface().blit(picture, (0, 0))
+        self._window.flip()
         pygame.event.pump()  # tells the desktop that the program is alive
         self._clock.tick(fps)
+
+    def closed(self) -> bool:
+        """Whether its close button was pressed since it was last asked for."""
+        closing = pygame.event.get(pygame.WINDOWCLOSE)
+        for event in closing:
+            if event.window is not self._window:
+                pygame.event.post(event)
+        return any(event.window is self._window for event in closing)
 
     @property
     def fps(self) -> float:
@@ -47,7 +72,10 @@ class Window:
 
     def close(self) -> None:
         """Close it."""
-        pygame.display.quit()
+        self._window.destroy()
+        Window._open -= 1
+        if not Window._open:
+            pygame.display.quit()
 
 
 def _elsewhere() -> bool:
@@ -57,6 +85,6 @@ def _elsewhere() -> bool:
 
 def _advice(why: str) -> str:
     return (
-        f"no display to open a window on ({why}): record to a file with --record out.mp4, "
-        "or use render_mode='rgb_array'"
+        f"no display to open a window on ({why}): record to a file, as with "
+        "`interact-env watch --record out.mp4`, or use render_mode='rgb_array'"
     )

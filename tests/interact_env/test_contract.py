@@ -289,7 +289,7 @@ BROKEN = {
     "a metric twice": ({"METRICS": ("speed", "speed")}, "METRICS must be a tuple of at least one"),
     "random is taken": ({"POLICIES": {"random": chooses_too_much}}, "POLICIES must not have 'random'"),
     "an arena without size": ({"arena_size": arena}, "arena_size is for worlds with the parameters"),
-    "endless scene": ({"scene": lambda params, state: Scene(np.nan, 1, (True, True))}, "scene: every number"),
+    "endless scene": ({"scene": lambda params, state: Scene(np.nan, 1, (True, True))}, "scene: width and"),
     "endless actions": (
         {"action_space": lambda params: spaces.Box(-np.inf, np.inf, (2,))},
         "a bounded Box of shape",
@@ -317,7 +317,7 @@ BROKEN = {
         "scene: agent 99 of a shape is not there",
     ),
     "scene that moves": ({"scene": scene_that_moves}, "scene writes to `state`"),
-    "scene that is none": ({"scene": lambda params, state: None}, "scene must return an interact_env"),
+    "scene that is none": ({"scene": lambda params, state: None}, "scene: must be an interact_env"),
     "action space": ({"action_space": lambda params: spaces.MultiBinary(3)}, "action_space must be Discrete"),
 }  # fmt: skip
 

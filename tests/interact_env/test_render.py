@@ -1,6 +1,7 @@
 """What must be visible is: known scenes have known colours at known pixels."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from interact_env.render import (
     moment,
 )
 from interact_env.render.camera import Camera
+from interact_env.render.scene import checked
+from interact_env.render.steering import ManualPolicy
 from interact_env.render.style import (
     AGAINST,
     ATTENTION,
@@ -158,10 +161,11 @@ def test_lines_labels_and_thrust_are_drawn():
 
 
 def test_what_lies_deep_is_pale_and_behind():
-    circles = (Circle(5, 5, 2, 0, z=4), Circle(6, 5, 2, 1, z=-4))
+    circles = (Circle(5, 5, 2, 0, z=0.4), Circle(6, 5, 2, 1, z=-0.4))
     frame = Viewer(size=400).draw(Scene(10, 10, TORUS, circles), BARE)
-    assert frame[200, 220].tolist() == list(mix(tuple(rgb(PALETTE[0])), tuple(rgb(BACKGROUND)), 0.06))
-    assert frame[200, 300].min() > min(rgb(PALETTE[1]))
+    assert frame[200, 220].tolist() == rgb(PALETTE[0]), "the nearest as it is"
+    pale = mix(tuple(rgb(PALETTE[1])), tuple(rgb(BACKGROUND)), 0.6)
+    assert frame[200, 300].tolist() == list(pale), "the deepest of those there are the palest"
 
 
 def trailed(**look):
@@ -378,6 +382,113 @@ def test_a_missing_display_is_one_clear_line(monkeypatch):
         OSError, match=r"no display to open a window on .*: record .* or use render_mode='rgb"
     ):
         env.reset(seed=0)
+
+
+def test_a_display_that_does_not_answer_is_no_display(monkeypatch):
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":4242")
+    import pygame
+
+    env = interact_env.make("colliding_agents_v0", render_mode="human")
+    with pytest.raises(OSError, match=r"no display to open a window on \(.*4242"):
+        env.reset(seed=0)
+    assert not pygame.display.get_init()
+
+
+def test_envs_have_windows_of_their_own_and_one_that_was_closed_stays_closed(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    import pygame
+
+    envs = [interact_env.make("colliding_agents_v0", n_agents=2, render_mode="human") for _ in range(2)]
+    with pytest.raises(RuntimeError, match="no window yet: reset"):
+        ManualPolicy(envs[0])(None, "agent_0")
+    for env in envs:
+        env.reset(seed=0)
+    first, second = (env.renderer._window._window for env in envs)
+    assert first is not second
+    pygame.event.post(pygame.Event(pygame.WINDOWCLOSE, window=first))
+    for env in reversed(envs):
+        env.step(dict.fromkeys(env.agents, 0))
+    assert [env.renderer.closed for env in envs] == [True, False]
+    assert envs[0].render() is None
+    assert envs[0].renderer._window is None, "it stays closed"
+    with pytest.raises(SystemExit):
+        ManualPolicy(envs[0])(None, "agent_0")
+    envs[1].step(dict.fromkeys(envs[1].agents, 0))
+    envs[1].close()
+    assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize(
+    ("scene", "message"),
+    [
+        (None, "must be an interact_env.render.Scene, not NoneType"),
+        (Scene(0, 1, TORUS), "width and height must be finite and above 0, not 0, 1"),
+        (Scene(1, np.inf, TORUS), "width and height must be finite"),
+        (Scene("a", 1, TORUS), "width and height must be finite"),
+        (Scene(1, 1, TORUS, (Circle(0, 0, 1, 0), Circle(np.nan, 0, 1, 0))), "those of Circle(x=nan"),
+        (Scene(1, 1, TORUS, (Circle(0, 0, 1, 0, z=np.inf),)), "those of Circle(x=0"),
+        (Scene(1, 1, TORUS, (Circle(0, 0, 1, "red"),)), "every number must be finite"),
+        (Scene(1, 1, TORUS, (Circle(0, 0, 1, (1, 2, 3)),)), "every number must be finite"),
+        (Scene(1, 1, TORUS, (Circle(0, 0, 1, 0.5),)), "color must be a whole number"),
+        (Scene(1, 1, TORUS, labels=(Label(0, 0, 5),)), "a label needs finite x and y and a text"),
+        (Scene(1, 1, TORUS, labels=(Label(0, 0, "a\0"),)), "a label needs finite x and y and a text"),
+        (Scene(1, 1, TORUS, labels=(Label(0, np.nan, "a"),)), "a label needs finite x and y and a text"),
+    ],
+)
+def test_a_scene_that_cannot_be_drawn_is_refused_with_what_is_wrong(scene, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011  # the text is compared below, unescaped
+        checked(scene)
+    assert message in str(error.value)
+    if scene is not None:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            Viewer().draw(scene)
+
+
+def test_a_scene_of_numpys_numbers_can_be_drawn():
+    one = np.float32(1)
+    circles = (Circle(one, np.array(1), one, np.int64(0), flash=np.True_, agent=np.int8(0)),)
+    Viewer(size=64).draw(Scene(np.int32(4), np.float64(4), (np.True_, np.False_), circles), BARE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Viewer(5), "source must be a batch or an env, not a int"),
+        (lambda: Viewer(size=1.5), "width must be a whole number in [16, 8192]"),
+        (lambda: Viewer(size=(1, 2, 3)), "size must be (width, height) or a number"),
+        (lambda: Viewer(size="800x600"), "width must be a whole number"),
+        (lambda: Viewer(size=10**5), "width must be a whole number"),
+        (lambda: Viewer().draw(Scene(1, 1, TORUS), Look(zoom=0)), "look.zoom must be"),
+        (lambda: Viewer().draw(Scene(1, 1, TORUS), Look(zoom=np.nan)), "look.zoom must be"),
+        (lambda: draw(Scene(1, 1, TORUS), 0), "size must be a whole number"),
+    ],
+)
+def test_a_viewer_refuses_what_it_cannot_do(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+def test_a_card_that_would_cover_the_picture_and_numbers_that_would_are_left_out():
+    scene = Scene(
+        100, 100, TORUS, tuple(Circle(i % 10 * 10, i // 10 * 10, 0.4, 0, agent=i) for i in range(100))
+    )
+    rows = tuple(Bar("action", "0.5", 0.5) for _ in range(9))
+    small, plain = Viewer(size=150), Look(status=False)
+    np.testing.assert_array_equal(small.draw(scene, plain, Overlay(card=rows)), small.draw(scene, plain))
+    np.testing.assert_array_equal(small.draw(scene, plain._replace(numbers=True)), small.draw(scene, plain))
+    large = Viewer(size=900)
+    assert (large.draw(scene, plain, Overlay(card=rows)) != large.draw(scene, plain)).any()
+    assert (large.draw(scene, plain._replace(numbers=True)) != large.draw(scene, plain)).any()
+
+
+def test_a_word_at_the_edge_is_seen_whole():
+    def ink(x, y):
+        scene = Scene(10, 10, (False, False), labels=(Label(x, y, "a long label"),))
+        return int((Viewer(size=300).draw(scene, BARE).max(-1) < 100).sum())
+
+    assert ink(9.9, 9.9) == pytest.approx(ink(3, 5), rel=0.1)
 
 
 def test_fonts_and_icon_are_installed():

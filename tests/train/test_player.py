@@ -96,7 +96,7 @@ def test_what_is_told_of_an_agent_is_what_its_policy_thinks(tmp_path, policy, vi
 def test_a_policy_that_weighs_no_pairs_and_one_that_is_scripted_say_so(tmp_path):
     insight = player(tmp_path, "none").inspect(0)
     assert insight.links == ()
-    assert insight.card[-1] == ("attention", "NoInteraction does not", None)
+    assert insight.card[-1] == ("attention", "none", None)
     scripted = Player("s", interact_env.make_batch("n_body_v0", 1), evaluate.scripted("hold"), None, 0)
     assert [bar.name for bar in scripted.inspect(2).card] == ["agent", "return"]
     assert scripted.inspect(-1) == scripted.inspect(99) == ((), (), (0, 0))

@@ -8,7 +8,7 @@ import gymnasium
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from cli import interact, is_one_line
+from cli import ENV, interact, is_one_line
 from PIL import Image
 from saved_runs import untrained
 
@@ -86,6 +86,41 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, name):
         record.record(Stage([Player("p", batch, broken)], Look()), path, (64, 64), 10, 10, 5)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+FULL = """
+import resource, sys
+from train.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(["watch", "--policy", "random", "--n-agents", "32", "--steps", "20", "--record", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.png"])
+@pytest.mark.parametrize("limit", [100, 8000])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, name, limit):
+    """An encoder keeps its last frames until it is closed: that is when it may fail."""
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    command = [sys.executable, "-c", FULL, str(limit), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=ENV, check=False)
+    is_one_line(done.returncode, done.stderr, f"--record {path}: ")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_gif_that_memory_cannot_hold_is_refused(tmp_path, capsys):
+    path = tmp_path / "big.gif"
+    arguments = ["watch", "--policy", "random", "--size", "4000x4000", "--record", str(path)]
+    is_one_line(main(arguments), capsys.readouterr().err, "would take 6.5 GB of memory: record an .mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path):
+    path = tmp_path / "12:30.mp4"
+    with record.writer(path, 10) as add:
+        add(np.zeros((64, 64, 3), np.uint8))
+    assert path.stat().st_size > 0
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_played(tmp_path, monkeypatch):

@@ -168,12 +168,15 @@ def _check_inside(config: WatchConfig, shown: list[Player]) -> None:
     n_agents = min(player.batch.n_slots for player in shown)
     if not -1 <= config.select < n_agents:
         raise ValueError(f"--select must be an agent in [0, {n_agents}), or -1, not {config.select}")
+    if config.select < 0 and (config.layer or config.head):
+        raise ValueError("--layer and --head are of the agent that --select chooses: give it too")
     for player in shown:
         n_layers, n_heads = player.inspect(config.select).attention
         for name, given, allowed in (("layer", config.layer, n_layers), ("head", config.head, n_heads)):
             if given and not 0 < given <= allowed:
                 raise ValueError(f"--{name} must be in [0, {allowed}] for {player.title!r}, not {given}")
-    if config.record is not None and not config.steps and not shown[0].batch.params.max_cycles:
+    endless = any(not player.batch.params.max_cycles for player in shown)
+    if config.record is not None and not config.steps and endless:
         raise ValueError("--steps must be above 0 for a world whose episodes have no end")
 
 
