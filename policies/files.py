@@ -79,17 +79,28 @@ def _network(path: Path, config: dict[str, Any]) -> EntityActorCritic:
     Raises:
         LoadError: it says something else than it may.
     """
+    check_sizes(path, config)
     try:
-        columns, network = [Field(**column) for column in config["columns"]], dict(config["network"])
-        given = {"n_outputs": config["n_outputs"], **network}
-        for name, largest in _LARGEST.items():
-            if not (isinstance(given.get(name, 1), int) and 1 <= given.get(name, 1) <= largest):
-                raise ValueError(f"{name} must be a whole number in [1, {largest}]")
-        return EntityActorCritic(columns, **given)
-    except KeyError as error:
-        raise LoadError(f"{path}: lacks {error}") from None
+        columns = [Field(**column) for column in config["columns"]]
+        return EntityActorCritic(columns, config["n_outputs"], **config["network"])
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise LoadError(f"{path}: is of no network: {error}") from None
+
+
+def check_sizes(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what `config` did not write, and networks that no memory holds.
+
+    Raises:
+        LoadError: it is such.
+    """
+    for name, kind in (("columns", list), ("n_outputs", int), ("network", dict)):
+        if not isinstance(config.get(name), kind):
+            raise LoadError(f"{path}: {name!r} must be of type {kind.__name__}")
+    given = {**config["network"], "n_outputs": config["n_outputs"]}
+    for name, largest in _LARGEST.items():
+        size = given.get(name, 1)
+        if not isinstance(size, int) or not 1 <= size <= largest:
+            raise LoadError(f"{path}: {name} must be a whole number in [1, {largest}], not {size!r:.20}")
 
 
 class Tensors:

@@ -92,8 +92,11 @@ class Checkpoint(NamedTuple):
         def build() -> EntityPolicy:
             return EntityPolicy(space, batch.action_space, lambda _: 0.0, **self.network)
 
-        with torch.device("meta"):  # nothing is allocated before the weights are known to fit
-            like = build().weights()
+        try:
+            with torch.device("meta"):  # nothing is allocated before the weights are known to fit
+                like = build().weights()
+        except (TypeError, ValueError) as error:
+            raise LoadError(f"{self.path / files.CONFIG}: is of no network: {error}") from None
         weights = self.weights(like)
         policy = build()
         policy.load_weights(weights)
@@ -198,7 +201,7 @@ def load(run: Path, pointer: str = LATEST) -> Checkpoint:
         raise LoadError(f"{path}: is a link")
     _check_files(path, digest, run / pointer)
     config, meta = files.read_json(path / files.CONFIG), files.read_json(path / META)
-    _check(path / files.CONFIG, config, {"columns": list, "n_outputs": int, "network": dict})
+    files.check_sizes(path / files.CONFIG, config)
     _check(path / files.CONFIG, config["network"], {"policy": str})
     _check(path / META, meta, {"env": str, "parameters": dict, "numbers": dict})
     _check(path / META, meta["numbers"], {"env_steps": int})
