@@ -47,7 +47,7 @@ def test_a_bad_continuous_action_is_refused(action):
 
 
 def test_wrong_agents_are_named():
-    env = parallel({"n_agents": 3, "remove_on_collision": True})
+    env = parallel({"n_agents": 3, "remove_on_collision": True}, render_mode="rgb_array")
     with pytest.raises(RuntimeError, match=r"step\(\) before reset\(\)"):
         env.step({})
     with pytest.raises(RuntimeError, match=r"nothing to draw before reset\(\)"):
