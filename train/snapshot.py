@@ -55,6 +55,7 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise LoadError(f"{tensors.path}: the numbers beside it are not a training's: {error}") from None
     model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=0)  # worlds do not tell of success
     # stable-baselines3 resets the worlds when it has seen no observation yet.
     model._last_obs = np.empty(0)
 

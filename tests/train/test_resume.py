@@ -1,0 +1,205 @@
+"""A run that was stopped and goes on is the run that would have been, bit for bit."""
+
+import csv
+import os
+import signal
+import time
+
+import pytest
+from killing import TINY, child, ended, resume, start, weights_of
+from worlds import MAIN, MAIN_IDS
+
+import policies
+from policies import LoadError
+from train import checkpoint, directory, training
+from train.config import TrainConfig
+
+
+def stopped(out, at, changes):
+    """Train until a rollout, and stop there as if by a signal."""
+
+    def report(progress):
+        if progress.env_steps == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return training.train(TrainConfig(out=out, **{**TINY, **changes}), report)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", policies.names())
+@pytest.mark.parametrize(("env", "parameters"), MAIN, ids=MAIN_IDS)
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, env, parameters, policy):
+    given = tuple(f"{name}={value}" for name, value in parameters.items() if name != "n_agents")
+    same = {"n_agents": "2-6", "env_params": given, "total_steps": 256, "save_every": "9999min"}
+    changes = {"env": env, "policy": policy, **same}
+    assert training.train(TrainConfig(out=tmp_path / "whole", **{**TINY, **changes})) == 0
+    assert stopped(tmp_path / "parts", 192, changes) == 130
+    saved = checkpoint.load(tmp_path / "parts")
+    assert saved.env_steps == 128, "the start of the rollout that was running"
+    assert resume(tmp_path / "parts") == 0
+    assert weights_of(tmp_path / "parts") == weights_of(tmp_path / "whole")
+    whole, parts = (rows(tmp_path / name) for name in ("whole", "parts"))
+    assert [row[directory.STEPS] for row in whole] == [row[directory.STEPS] for row in parts]
+    same = ("rollout/reward_per_agent_step", "train/loss", "rollout/ep_rew_mean", "time/agent_steps")
+    for name in same:
+        assert [row.get(name) for row in whole] == [row.get(name) for row in parts], name
+    assert directory.read_log(tmp_path / "parts")[directory.STEPS] == [64, 128, 192, 256]
+
+
+def rows(run):
+    with (run / directory.LOG).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
+    short = {"total_steps": 128}
+    start(tmp_path / "whole", short)
+    config = TrainConfig(out=tmp_path / "killed", **{**TINY, **short})
+    config.out.mkdir()
+    directory.create(config)
+    assert resume(config.out) == 0
+    assert weights_of(config.out) == weights_of(tmp_path / "whole")
+    assert resume(config.out) == 0, "there is nothing left to do"
+    assert checkpoint.load(config.out).env_steps == 128
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_within_ten_seconds(tmp_path, number, status):
+    process = child(start, tmp_path / "run", {"total_steps": 10**7, "save_every": "9999min"})
+    log = tmp_path / "run" / directory.LOG
+    end = time.monotonic() + 100
+    while not (log.exists() and len(log.read_text().splitlines()) > 3):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    asked = time.monotonic()
+    os.kill(process.pid, number)
+    assert ended(process, 30) == status
+    assert time.monotonic() - asked < 10
+    assert checkpoint.load(tmp_path / "run").env_steps >= 64
+
+
+def test_a_second_ctrl_c_stops_at_once_and_a_save_is_not_cut(tmp_path, monkeypatch):
+    real, signals = checkpoint.save, []
+
+    def slow(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)  # the first comes while a checkpoint is written: it is finished
+        path = real(*arguments, **options)
+        signals.append(path)
+        return path
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    assert start(tmp_path / "run") == 130
+    assert len(signals) == 1
+    assert checkpoint.load(tmp_path / "run").path == signals[0]
+
+    def slower(*arguments, **options):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(checkpoint, "save", slower)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "other")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "as it was before"
+
+
+def test_saves_come_as_often_as_they_are_asked_for(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda *a, **k: saved.append(a[2].numbers["env_steps"]))
+    start(tmp_path / "steps", {"total_steps": 640, "save_every": "192"})
+    assert saved == [192, 384, 576, 640]
+    saved.clear()
+    start(tmp_path / "minutes", {"total_steps": 256, "save_every": "0.000001min"})
+    assert saved == [0, 64, 128, 192, 256]
+
+
+def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
+    best = []
+    real = checkpoint.save
+
+    def save(run, about, snapshot, *, best=False, **more):
+        kept.append((snapshot.numbers["env_steps"], best))
+        return real(run, about, snapshot, best=best, **more)
+
+    kept = best
+    monkeypatch.setattr(checkpoint, "save", save)
+    start(tmp_path / "run", {"total_steps": 512})
+    log = directory.read_log(tmp_path / "run")
+    reward = dict(zip(log[directory.STEPS], log["rollout/reward_per_agent_step"], strict=True))
+    highest = -1e9
+    for step, is_best in best:
+        assert is_best == (reward[step] > highest)
+        highest = max(highest, reward[step])
+    last_best = max(step for step, is_best in best if is_best)
+    assert checkpoint.load(tmp_path / "run", checkpoint.BEST).env_steps == last_best
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["config"].update(n_worlds="4"), "n_worlds must be of type int, not str"),
+        (lambda c: c["config"].update(deterministic=1), "deterministic must be of type bool, not int"),
+        (lambda c: c["config"].pop("n_worlds"), "is not the configuration of a run"),
+        (lambda c: c.update(config=[]), "is not the configuration of a run"),
+        (lambda c: c.pop("threads"), "lacks threads or versions"),
+        (lambda c: c["config"].update(d_model=32), "is of another run than config.json tells of"),
+        (lambda c: c["config"].update(n_worlds=5), "worlds.state.alive is (4, 8), and must be (5, 8)"),
+        (lambda c: c["config"].update(n_epochs=-1), "--n-epochs must be >= 1"),
+    ],
+)
+def test_a_changed_configuration_is_refused(tmp_path, change, message):
+    import json
+
+    run = tmp_path / "run"
+    start(run, {"total_steps": 64})
+    about = json.loads((run / directory.CONFIG).read_text())
+    about["config"]["total_steps"] = 1000
+    change(about)
+    (run / directory.CONFIG).write_text(json.dumps(about))
+    with pytest.raises(ValueError) as error:  # noqa: PT011  # the text is compared below, unescaped
+        resume(run)
+    assert message in str(error.value)
+    assert checkpoint.load(run).env_steps == 64
+
+
+def test_what_is_no_run_cannot_go_on(tmp_path):
+    with pytest.raises(LoadError, match="holds no run"):
+        directory.started(tmp_path)
+
+
+def test_a_checkpoint_without_its_training_cannot_go_on(tmp_path):
+    run = tmp_path / "run"
+    start(run, {"total_steps": 64})
+    saved = checkpoint.load(run)
+    for tensors, numbers, message in (
+        ({}, saved.numbers, "has no worlds."),
+        (None, {"env_steps": 64}, "the numbers beside it are not a training's"),
+        (None, {**saved.numbers, "updates": -1}, "updates must be a whole number"),
+        (None, {**saved.numbers, "episodes": [[1]]}, "the numbers beside it are not a training's"),
+        (None, {**saved.numbers, "best_reward": "much"}, "best_reward must be a number"),
+    ):
+        with saved.training() as there:
+            like = {name: there._file.get_tensor(name) for name in there.names}
+        weights = saved.policy().weights()
+        snapshot = checkpoint.Snapshot(weights, like if tensors is None else tensors, numbers)
+        checkpoint.save(run, saved.about, snapshot)
+        config, _ = directory.started(run)
+        config.total_steps = 1000
+        with pytest.raises(LoadError, match=message):
+            training.resume(config)
+
+
+def test_a_log_that_a_killed_process_left_is_gone_on_with(tmp_path):
+    run = tmp_path / "run"
+    start(run, {"total_steps": 256})
+    log = run / directory.LOG
+    whole = log.read_text()
+    lines = whole.splitlines()
+    log.write_text("\n".join([*lines[:3], lines[3][:20]]))
+    assert [row[directory.STEPS] for row in directory._rows(log)] == ["64", "128"]
+    writer = directory.logger(run, 64)
+    writer.close()
+    assert log.read_text().splitlines() == lines[:2]
+    log.write_text("")
+    directory.logger(run, 64).close()
+    assert log.read_text() == ""
