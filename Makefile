@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	$(BIN)/interact-env demo --out $(DEMO)
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 check: lint
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"

@@ -12,7 +12,7 @@ from saved_runs import untrained
 import interact_env
 import policies
 from interact_env import World
-from train import new_world
+from train import checkpoint, export, new_world
 
 ROOT = Path(interact_env.__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +54,9 @@ def blocks(language):
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_snippets_run(code, tmp_path):
     new_world.write("my_world", tmp_path)
+    if "exported" in code:
+        saved = checkpoint.load(untrained(tmp_path / "x"))
+        export.export(saved, ("safetensors",), tmp_path / "exported", None)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False
     )

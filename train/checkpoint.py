@@ -50,12 +50,13 @@ class Checkpoint(NamedTuple):
     env: str
     parameters: dict[str, Any]
     config: dict[str, Any]  # of the network, see `policies.files.config`
+    run: str  # SHA-256 of how the run was started
     numbers: dict[str, Any]
 
     @property
     def about(self) -> dict[str, Any]:
         """What `setup` gave."""
-        return {"env": self.env, "parameters": self.parameters, "config": self.config}
+        return {"env": self.env, "parameters": self.parameters, "config": self.config, "run": self.run}
 
     @property
     def network(self) -> dict[str, Any]:
@@ -123,17 +124,20 @@ class Checkpoint(NamedTuple):
             yield tensors
 
 
-def setup(env: str, parameters: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+def setup(
+    env: str, parameters: Mapping[str, Any], network: Mapping[str, Any], run: str = ""
+) -> dict[str, Any]:
     """What stays the same while a policy is trained.
 
     Args:
         env: name of a registered world.
         parameters: of the world.
         network: keyword arguments of `EntityActorCritic`.
+        run: SHA-256 of how the run was started.
     """
     batch = interact_env.make_batch(env, **{**parameters})
     config = files.config(batch.columns, n_outputs(batch.action_space), network)
-    return {"env": env, "parameters": dict(parameters), "config": config}
+    return {"env": env, "parameters": dict(parameters), "config": config, "run": run}
 
 
 def save(
@@ -161,7 +165,7 @@ def save(
     for left in run.glob(".step_*"):  # by a process that was killed
         shutil.rmtree(left)
     final = _unused(run, f"step_{snapshot.numbers['env_steps']:012d}")
-    meta = {"env": about["env"], "parameters": about["parameters"], "numbers": dict(snapshot.numbers)}
+    meta = {name: about[name] for name in ("env", "parameters", "run")} | {"numbers": dict(snapshot.numbers)}
     contents = {
         files.CONFIG: _json(about["config"]),
         files.WEIGHTS: _safetensors(snapshot.weights),
@@ -203,7 +207,7 @@ def load(run: Path, pointer: str = LATEST) -> Checkpoint:
     config, meta = files.read_json(path / files.CONFIG), files.read_json(path / META)
     files.check_sizes(path / files.CONFIG, config)
     _check(path / files.CONFIG, config["network"], {"policy": str})
-    _check(path / META, meta, {"env": str, "parameters": dict, "numbers": dict})
+    _check(path / META, meta, {"env": str, "parameters": dict, "run": str, "numbers": dict})
     _check(path / META, meta["numbers"], {"env_steps": int})
     if ":" in meta["env"]:
         raise LoadError(f"{path / META}: env {meta['env']!r} names a module to import; a file may not")
@@ -212,7 +216,7 @@ def load(run: Path, pointer: str = LATEST) -> Checkpoint:
     # JSON has no tuples; ranges were given as such.
     pairs = meta["parameters"].items()
     parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in pairs}
-    return Checkpoint(path, meta["env"], parameters, config, meta["numbers"])
+    return Checkpoint(path, meta["env"], parameters, config, meta["run"], meta["numbers"])
 
 
 def _check(path: Path, found: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
@@ -232,7 +236,7 @@ def _pointed(path: Path) -> tuple[str, str]:
 
 def _check_files(path: Path, digest: str, pointer: Path) -> None:
     """Whether the files of a checkpoint are what its manifest says, and that is what the pointer says."""
-    found = _measured(path / MANIFEST)["sha256"]
+    found = measured(path / MANIFEST)["sha256"]
     if found != digest:
         raise LoadError(f"{path / MANIFEST}: is damaged (its SHA-256 is not the one in {pointer.name})")
     manifest = files.read_json(path / MANIFEST)
@@ -242,11 +246,11 @@ def _check_files(path: Path, digest: str, pointer: Path) -> None:
     if not isinstance(listed, dict) or listed.keys() != set(FILES):
         raise LoadError(f"{path / MANIFEST}: does not list the files of a checkpoint")
     for name in FILES:
-        if _measured(path / name) != listed[name]:
+        if measured(path / name) != listed[name]:
             raise LoadError(f"{path / name}: is damaged (its size or SHA-256 is not the one in {MANIFEST})")
 
 
-def _measured(path: Path) -> dict[str, Any]:
+def measured(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file, as a manifest holds them."""
     with files.opened_bytes(path) as file:
         size = os.fstat(file.fileno()).st_size

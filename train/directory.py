@@ -55,8 +55,8 @@ def _holder(run: Path) -> str:
         return file.read(200).decode(errors="replace").strip() or "another process"
 
 
-def create(config: TrainConfig) -> None:
-    """Save how a run is started.
+def create(config: TrainConfig) -> str:
+    """Save how a run is started; its `digest`.
 
     Raises:
         FileExistsError: the directory holds a run already.
@@ -74,6 +74,12 @@ def create(config: TrainConfig) -> None:
         "config": dataclasses.asdict(config),
     }
     checkpoint.replace(config.out / CONFIG, (json.dumps(about, indent=2, default=str) + "\n").encode())
+    return digest(config.out)
+
+
+def digest(run: Path) -> str:
+    """SHA-256 of how a run was started, which its checkpoints hold."""
+    return str(checkpoint.measured(run / CONFIG)["sha256"])
 
 
 def started(run: Path) -> tuple[TrainConfig, list[str]]:

@@ -84,15 +84,14 @@ def _moments(model: EntityPPO) -> dict[str, Tensor]:
 def _put_moments(model: EntityPPO, tensors: Tensors) -> None:
     optimizer = model.policy.optimizer
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if not any(name.startswith("optimizer.") for name in tensors.names):
-        return
-    step = torch.zeros(())
     state = {
         k: {
-            name: tensors.read(f"optimizer.{k}.{name}", like)
-            for name, like in (("step", step), ("exp_avg", p), ("exp_avg_sq", p))
+            "step": tensors.read(f"optimizer.{k}.step", torch.zeros(())),
+            "exp_avg": tensors.read(f"optimizer.{k}.exp_avg", p),
+            "exp_avg_sq": tensors.read(f"optimizer.{k}.exp_avg_sq", p),
         }
         for k, p in enumerate(parameters)
+        if f"optimizer.{k}.step" in tensors.names  # not of those that no loss has reached
     }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

@@ -60,7 +60,7 @@ def train(config: TrainConfig, report: Report = lambda _: None) -> int:
     config.validate()
     model, about = _model(config)
     with directory.locked(config.out):
-        directory.create(config)
+        about["run"] = directory.create(config)
         return _learn(model, config, about, None, report)
 
 
@@ -81,6 +81,7 @@ def resume(config: TrainConfig, report: Report = lambda _: None) -> int:
     config.validate()
     with directory.locked(config.out):
         model, about = _model(config)
+        about["run"] = directory.digest(config.out)
         best = _go_on(model, config, about) if (config.out / checkpoint.LATEST).exists() else None
         return _learn(model, config, about, best, report)
 

@@ -84,4 +84,4 @@ def command(arguments, file_size=None):
 def weights_of(run):
     """SHA-256 of the weights that a run ended with."""
     path = checkpoint.load(run).path
-    return checkpoint._measured(path / "model.safetensors")["sha256"]
+    return checkpoint.measured(path / "model.safetensors")["sha256"]
