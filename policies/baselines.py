@@ -79,7 +79,8 @@ class MLP(Interaction):
         # With as many absent ones behind, so that the list is full.
         pairs = nn.functional.pad(reach.pairs()[:, 0], (0, self.n_others))
         # Those that count first, in their order.
-        first = (~pairs).to(torch.uint8).argsort(dim=-1, stable=True)[..., : self.n_others]
+        soon, late = torch.arange(2 * pairs.shape[-1], device=x.device).chunk(2)
+        first = torch.where(pairs, soon, late).topk(self.n_others, largest=False).indices
         there = pairs.gather(-1, first)
         v = join_heads(turned_heads(self.value(memory), 1, rotation.values))
         v = nn.functional.pad(v, (0, 0, 0, self.n_others))

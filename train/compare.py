@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 
+from train import evaluate
 from train.evaluate import Estimate, Result
 
-EVALUATION = "evaluation.json"
 Place = tuple[str, int]  # arena, number of agents
 _ALIKE = ("env", "parameters", "env_steps", "episodes", "seed", "deterministic")
 
@@ -43,12 +42,14 @@ def read(runs: Iterable[Path]) -> Study:
     for run, evaluation in found.items():
         for what in _ALIKE:
             if evaluation.get(what) != first.get(what):
-                raise ValueError(f"{run / EVALUATION}: {what} differs from that of the first run")
+                raise ValueError(f"{run / evaluate.FILE}: {what} differs from that of the first run")
         if _places(evaluation) != _places(first):
-            raise ValueError(f"{run / EVALUATION}: other numbers of agents than in the first run")
+            raise ValueError(f"{run / evaluate.FILE}: other numbers of agents than in the first run")
         name = evaluation["policy"]
         if networks.setdefault(name, evaluation.get("network")) != evaluation.get("network"):
-            raise ValueError(f"{run / EVALUATION}: its {name} has another network than that of a run before")
+            raise ValueError(
+                f"{run / evaluate.FILE}: its {name} has another network than that of a run before"
+            )
         for row in evaluation["results"]:
             place = (row["arena"], row["n_agents"])
             sizes[place] = row["size"]
@@ -63,17 +64,11 @@ def read(runs: Iterable[Path]) -> Study:
     return Study(ordered, sizes, learned, str(first["parameters"]["n_agents"]))
 
 
-def _read(run: Path) -> Any:
-    try:
-        evaluation = json.loads((run / EVALUATION).read_text())
-    except OSError:
-        raise ValueError(f"{run} has no {EVALUATION}: run `interact-env evaluate {run}` first") from None
-    except ValueError as error:
-        raise ValueError(f"{run / EVALUATION}: is not JSON: {error}") from None
-    needed = {"results", "policy", "env", "parameters", "episodes", "seed"}
-    if not isinstance(evaluation, dict) or not needed <= evaluation.keys() or not evaluation["results"]:
-        raise ValueError(f"{run / EVALUATION}: is not an evaluation")
-    return evaluation
+def _read(run: Path) -> dict[str, Any]:
+    path = run / evaluate.FILE
+    if not path.exists():
+        raise ValueError(f"{run} has no {evaluate.FILE}: run `interact-env evaluate {run}` first")
+    return evaluate.read(path)
 
 
 def _places(evaluation: Any) -> set[Place]:

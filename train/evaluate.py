@@ -14,9 +14,11 @@ import torch
 import interact_env
 from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
+from policies import files
 from train import checkpoint
 from train.policy import EntityPolicy, bounded, joint_observation
 
+FILE = "evaluation.json"
 # Pairs of agents (B * L * L) that are held at once: about 100 MB of attention scores.
 _PAIRS = 2**20
 Act = Callable[[WorldBatch], np.ndarray]
@@ -195,3 +197,50 @@ def save(path: Path, results: list[Result], **about: Any) -> None:
     """Write results as JSON."""
     rows = [{**r._asdict(), "estimates": {k: v._asdict() for k, v in r.estimates.items()}} for r in results]
     checkpoint.replace(path, (json.dumps({**about, "results": rows}, indent=2) + "\n").encode())
+
+
+_ABOUT = {"results": list, "policy": str, "env": str, "parameters": dict, "episodes": int, "seed": int}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `save` wrote: what it is about, and under `results` a dictionary like a Result each.
+
+    Raises:
+        LoadError: the file is missing, or is not an evaluation.
+    """
+    evaluation = files.read_json(path)
+    whole = all(isinstance(evaluation.get(name), kind) for name, kind in _ABOUT.items())
+    if not whole or "n_agents" not in evaluation["parameters"] or not _are_results(evaluation["results"]):
+        raise files.LoadError(f"{path}: is not an evaluation")
+    return evaluation
+
+
+def _are_results(rows: list[Any]) -> bool:
+    """Whether these are results, of which all that fit have the same metrics, the reward among them."""
+    if not rows or not all(_is_result(row) for row in rows):
+        return False
+    metrics = {tuple(row["estimates"]) for row in rows if row["estimates"]}
+    return len(metrics) <= 1 and all("reward" in names for names in metrics)
+
+
+def _is_result(row: Any) -> bool:
+    kinds: dict[str, Any] = {
+        "policy": str,
+        "arena": str,
+        "n_agents": int,
+        "size": int | float,
+        "estimates": dict,
+    }
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), kind) for name, kind in kinds.items())
+        and all(_is_estimate(estimate) for estimate in row["estimates"].values())
+    )
+
+
+def _is_estimate(estimate: Any) -> bool:
+    return (
+        isinstance(estimate, dict)
+        and estimate.keys() == set(Estimate._fields)
+        and all(isinstance(value, int | float) for value in estimate.values())
+    )

@@ -80,12 +80,12 @@ def _safetensors(saved: Checkpoint, policy: EntityPolicy) -> dict[str, bytes]:
 
 
 def _torchscript(_: Checkpoint, policy: EntityPolicy) -> dict[str, bytes]:
+    data = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         # It is deprecated, and warns of sizes that become constants: a test compares it at other sizes.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(OneView(policy).eval(), _example(policy), check_trace=False)
-    data = io.BytesIO()
-    torch.jit.save(traced, data)
+        torch.jit.save(traced, data)
     return {"policy.pt": data.getvalue()}
 
 

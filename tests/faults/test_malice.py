@@ -88,11 +88,7 @@ def test_a_file_in_the_place_of_another(good, tmp_path, name, what):
         data = path.read_bytes()
         path.write_bytes(what(marker))
         said, errors = tmp_path / "said", tmp_path / "errors"
-        arguments = [
-            *COMMANDS[name][: 2 if name == "resume" else 1],
-            run,
-            *COMMANDS[name][2 if name == "resume" else 1 :],
-        ]
+        arguments = [run if part == "RUN" else part for part in COMMANDS[name]]
         status = ended(child(measured, said, arguments, stderr=errors))
         lines = errors.read_text().splitlines()
         assert status == 1, (path, lines)

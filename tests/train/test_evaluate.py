@@ -135,7 +135,7 @@ def write(run, policy, rewards, **about):
     ]
     results.append(Result(policy, "constant arena", 32, 16.0, {}, "do not fit"))
     made = {"policy": policy, "env": ENV, "parameters": {"n_agents": 8}, "episodes": 2, "seed": 0, **about}
-    evaluate.save(run / compare.EVALUATION, results, **made)
+    evaluate.save(run / evaluate.FILE, results, **made)
 
 
 def test_compare_puts_seeds_together(tmp_path):
@@ -174,16 +174,41 @@ def test_compare_refuses_what_was_not_made_alike(tmp_path):
         with pytest.raises(ValueError, match=rf"b{k}.*: .*{what}"):
             compare.read([tmp_path / "a", tmp_path / f"b{k}"])
     write(tmp_path / "d", "sa", (1.0, 1.0))
-    fewer = json.loads((tmp_path / "d" / compare.EVALUATION).read_text())
+    fewer = json.loads((tmp_path / "d" / evaluate.FILE).read_text())
     fewer["results"].pop()
-    (tmp_path / "d" / compare.EVALUATION).write_text(json.dumps(fewer))
+    (tmp_path / "d" / evaluate.FILE).write_text(json.dumps(fewer))
     with pytest.raises(ValueError, match="other numbers of agents than in the first run"):
         compare.read([tmp_path / "a", tmp_path / "d"])
     (tmp_path / "c").mkdir()
     with pytest.raises(ValueError, match=r"run `interact-env evaluate .*` first"):
         compare.read([tmp_path / "c"])
-    (tmp_path / "c" / compare.EVALUATION).write_text(json.dumps([]))
-    with pytest.raises(ValueError, match="is not an evaluation"):
+    (tmp_path / "c" / evaluate.FILE).write_text(json.dumps([]))
+    with pytest.raises(ValueError, match="is not a JSON object"):
         compare.read([tmp_path / "c"])
     with pytest.raises(ValueError, match="give at least one run"):
         compare.read([])
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        lambda e: e.clear(),
+        lambda e: e.pop("parameters"),
+        lambda e: e.update(parameters={}),
+        lambda e: e.update(results=[]),
+        lambda e: e["results"].append(7),
+        lambda e: e["results"][0].update(n_agents="eight"),
+        lambda e: e["results"][0].pop("arena"),
+        lambda e: e["results"][0].update(estimates={"reward": 1.0}),
+        lambda e: e["results"][0].update(estimates={"reward": {"mean": 1.0}}),
+        lambda e: e["results"][0].update(estimates={"return": e["results"][1]["estimates"]["reward"]}),
+    ],
+)
+def test_what_is_not_an_evaluation_is_refused_by_name(tmp_path, breaks):
+    write(tmp_path / "a", "sa", (1.0, 1.0))
+    path = tmp_path / "a" / evaluate.FILE
+    evaluation = json.loads(path.read_text())
+    breaks(evaluation)
+    path.write_text(json.dumps(evaluation))
+    with pytest.raises(ValueError, match=r"evaluation\.json: is not an evaluation"):
+        compare.read([tmp_path / "a"])

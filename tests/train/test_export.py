@@ -1,4 +1,4 @@
-"""Exported policies answer as the network does, at any number of agents and entities, without this package."""
+"""Exported policies answer as the network does, at any number of agents, without this package."""
 
 import json
 import re
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import types
 
-import numpy as np
 import pytest
 import torch
 from cli import is_one_line
@@ -68,7 +67,7 @@ def test_onnx(exported):
 
 def test_torchscript(exported):
     saved, out = exported
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="jit"):
         loaded = torch.jit.load(out / "policy.pt")
     agrees(saved, loaded)
 
@@ -86,7 +85,11 @@ def test_the_card_tells_what_it_is_and_its_code_runs(exported, tmp_path):
     values = {line.partition(": ")[0]: json.loads(line.partition(": ")[2]) for line in front}
     assert values["pipeline_tag"] == "reinforcement-learning"
     assert saved.network["policy"] in values["tags"]
-    for words in (f"# {saved.network['policy']} on {saved.env}", "trained with PPO for 1 env steps", "| n_agents |"):
+    for words in (
+        f"# {saved.network['policy']} on {saved.env}",
+        "trained with PPO for 1 env steps",
+        "| n_agents |",
+    ):
         assert words in card
     assert ("whose deviations are 0.3" in card) == (saved.env == "n_body_v0")
     snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -111,7 +114,9 @@ def test_the_card_has_what_was_evaluated(tmp_path):
     other = checkpoint.Snapshot(saved.policy().weights(), {}, {"env_steps": 2})
     checkpoint.save(run, saved.about, other)
     assert main(["export", str(run), "--out", str(tmp_path / "later")]) == 0
-    assert "Not evaluated yet" in (tmp_path / "later" / "README.md").read_text(), "that was another checkpoint"
+    assert "Not evaluated yet" in (tmp_path / "later" / "README.md").read_text(), (
+        "that was another checkpoint"
+    )
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, monkeypatch):

@@ -23,7 +23,7 @@ def run(config: CompareConfig) -> int:
     from train import compare, figures
 
     study = compare.read(config.runs)
-    metrics = next(v for v in study.values[study.learned[0]].values() if v is not None)
+    metrics: dict[str, list[float]] = next((v for v in study.values[study.learned[0]].values() if v), {})
     for metric in metrics:
         print(compare.markdown(study, metric), end="\n\n")
     print(compare.differences(study))

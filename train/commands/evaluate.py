@@ -93,7 +93,7 @@ def run(config: EvaluateConfig) -> int:
         "seed": config.seed,
         "deterministic": config.deterministic,
     }
-    evaluate.save(config.run / "evaluation.json", results, **about)
+    evaluate.save(config.run / evaluate.FILE, results, **about)
     trained_at = str(saved.parameters["n_agents"])
     figures.count_transfer(results, config.run / "count_transfer.png", f"{name} on {saved.env}", trained_at)
     console.print(f"saved evaluation.json and count_transfer.png in {config.run}", highlight=False)

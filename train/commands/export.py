@@ -34,18 +34,17 @@ class ExportConfig:
 
 def run(config: ExportConfig) -> int:
     """`interact-env export`."""
-    from policies import files
-    from train import compare, export
+    from train import evaluate, export
 
     if not config.to:
         raise ValueError("--to must name a format: onnx, torchscript or safetensors")
     out = config.out or config.run / "export"
     saved = runs.load(config.run, config.env, config.policy, config.checkpoint)
-    path = config.run / compare.EVALUATION
-    evaluation = files.read_json(path) if path.exists() else None
-    if evaluation is not None and evaluation.get("env_steps") != saved.env_steps:
-        evaluation = None  # of another checkpoint
-    export.export(saved, config.to, out, evaluation)
+    path = config.run / evaluate.FILE
+    found = evaluate.read(path) if path.exists() else None
+    if found is not None and found.get("env_steps") != saved.env_steps:
+        found = None  # of another checkpoint
+    export.export(saved, config.to, out, found)
     console.print(f"exported to {out}", highlight=False, soft_wrap=True)
     if config.push:
         console.print(f"pushed to {export.push(out, config.push)}", highlight=False, soft_wrap=True)
