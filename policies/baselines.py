@@ -79,8 +79,8 @@ class MLP(Interaction):
         # With as many absent ones behind, so that the list is full.
         pairs = nn.functional.pad(reach.pairs()[:, 0], (0, self.n_others))
         # Those that count first, in their order.
-        soon, late = torch.arange(2 * pairs.shape[-1], device=x.device).chunk(2)
-        first = torch.where(pairs, soon, late).topk(self.n_others, largest=False).indices
+        turn = torch.arange(2 * pairs.shape[-1], device=x.device).unflatten(0, (2, -1))
+        first = torch.where(pairs, turn[0], turn[1]).topk(self.n_others, largest=False).indices
         there = pairs.gather(-1, first)
         v = join_heads(turned_heads(self.value(memory), 1, rotation.values))
         v = nn.functional.pad(v, (0, 0, 0, self.n_others))
