@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import io
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ from train.config import TrainConfig
 
 CONFIG, LOG, LOCK = "config.json", "progress.csv", ".lock"
 STEPS = "time/total_timesteps"  # column of the log
+_LARGEST_LOG = 2**24  # bytes; ten times what a run writes
 _PACKAGES = ("interact-env", "torch", "numpy", "numba", "stable-baselines3", "gymnasium")
 
 
@@ -141,10 +143,20 @@ class _Csv(CSVOutputFormat):
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a log, but one that a killed process did not finish."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row and None not in row.values() and row.get(STEPS)]
+    """Rows of a log, but one that a killed process did not finish.
+
+    Raises:
+        LoadError: it is none.
+    """
+    with files.opened_bytes(path) as file:
+        text = file.read(_LARGEST_LOG).decode(errors="replace")
+    rows = [r for r in csv.DictReader(io.StringIO(text)) if None not in r and None not in r.values()]
+    rows = [row for row in rows if row.get(STEPS)]
+    try:
+        [float(value) for row in rows for value in row.values() if value]
+    except ValueError as error:
+        raise files.LoadError(f"{path}: is not the log of a run: {error}") from None
+    return rows
 
 
 def read_log(run: Path) -> dict[str, list[float]]:

@@ -7,12 +7,14 @@ import signal
 import time
 
 import pytest
+from cli import is_one_line
 from killing import TINY, child, ended, resume, start, weights_of
 from worlds import MAIN, MAIN_IDS
 
 import policies
 from policies import LoadError
 from train import checkpoint, directory, training
+from train.cli import main
 from train.config import TrainConfig
 
 
@@ -201,3 +203,37 @@ def test_a_log_that_a_killed_process_left_is_gone_on_with(tmp_path):
     log.write_text("")
     directory.logger(run, 64).close()
     assert log.read_text() == ""
+    log.write_text(f"{directory.STEPS},note\n64,nothing\n")
+    with pytest.raises(LoadError, match=r"progress\.csv: is not the log of a run: .*nothing"):
+        directory.logger(run, 64)
+    log.unlink()
+    log.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text(whole)
+    with pytest.raises(LoadError, match=r"progress\.csv: is a link"):
+        directory.read_log(run)
+
+
+def test_what_is_given_with_resume_on_the_command_line(tmp_path, capsys):
+    run = tmp_path / "run"
+    start(run, {"total_steps": 64})
+    for arguments, message in (
+        (["--n-epochs", "7"], "--n-epochs must not be given with --resume"),
+        (["--policy", "hfa"], "--policy must not be given with --resume"),
+        (["--out", "elsewhere"], "--out must not be given with --resume"),
+        (["--save-every", "soon"], "--save-every must be"),
+        (["--threads", "-1"], "--threads must be >= 0"),
+    ):
+        is_one_line(main(["train", "--resume", str(run), *arguments]), capsys.readouterr().err, message)
+    is_one_line(main(["train", "--resume", str(tmp_path)]), capsys.readouterr().err, "holds no run")
+    is_one_line(main(["train"]), capsys.readouterr().err, "--out must be given")
+    assert main(["train", "--resume", str(run), "--threads", "1", "--save-every", "1min"]) == 0
+    about = json.loads((run / directory.CONFIG).read_text())
+    about["versions"]["torch"] = "1.0"
+    (run / directory.CONFIG).write_text(json.dumps(about))
+    (run / checkpoint.LATEST).unlink()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "not bit for bit as it would have: torch 1.0 then" in capsys.readouterr().err
+    about["config"]["policy"] = "elsewhere:mine"
+    (run / directory.CONFIG).write_text(json.dumps(about))
+    message = "--policy elsewhere:mine must be given with --resume: it is the run's own"
+    is_one_line(main(["train", "--resume", str(run)]), capsys.readouterr().err, message)

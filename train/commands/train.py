@@ -65,7 +65,7 @@ def go_on(options: TrainOptions, run: Path) -> int:
         if name in ("env", "policy") and ":" in saved and given != saved:
             # It would be imported, and a file must not choose what is.
             raise ValueError(f"--{option} {saved} must be given with --resume: it is the run's own")
-        if name not in (*_FREE, "out") and given not in (saved, getattr(default, name)):
+        if name not in _FREE and given not in (saved, getattr(default, name)):
             raise ValueError(f"--{option} must not be given with --resume: the run goes on as it was started")
     if differs:
         text = "; ".join(differs)
