@@ -1,5 +1,6 @@
 # make demo    train, evaluate, draw and animate: the main job, in minutes
-# make test    every test            make check   format, lint, types and the fast tests
+# make test    the tests, with coverage      make check   format, lint, types and the fast tests
+# make faults  the whole fault suite: every kill, every policy resumed and exported
 # make gallery the pictures of the README, from policies that it trains first: some ten minutes
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO ?= runs/demo
 
-.PHONY: demo test check lint speed gallery clean
+.PHONY: demo test faults check lint speed gallery clean
 
 demo: $(INSTALLED)
 	@test ! -e $(DEMO) || { echo "$(DEMO) is there already: remove it, or make demo DEMO=another/folder"; exit 1; }
@@ -16,8 +17,11 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
+faults: $(INSTALLED)
+	$(BIN)/pytest -n auto --dist worksteal -m "long or not long" tests/faults tests/train/test_resume.py tests/train/test_export.py
+
 check: lint
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -258,8 +258,8 @@ def test_scene_shows_the_agents_and_flashes_collisions():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_agents": 0}, "n_agents must be a whole number in [1, 1048576], not 0"),
-        ({"n_agents": 2.5}, "n_agents must be a whole number in [1, 1048576], not 2.5"),
+        ({"n_agents": 0}, r"n_agents must be a whole number in \[1, 1048576\], not 0"),
+        ({"n_agents": 2.5}, r"n_agents must be a whole number in \[1, 1048576\], not 2.5"),
         ({"n_agents": True}, "n_agents must be a whole number"),
         ({"n_agents": (5, 2)}, r"n_agents must be a \(low, high\) pair with low <= high"),
         ({"n_agents": (1, 2, 3)}, r"n_agents must be a whole number, a \(low, high\) pair or a list of"),

@@ -21,7 +21,13 @@ from train.cli import main
 SIZES = ((1, 1), (2, 2), (1, 9), (3, 41), (5, 40), (1, 200), (2, 128))
 
 
-@pytest.fixture(scope="module", params=policies.names())
+LONG = ("hfa", "ha_linear", "sa_hfa", "inducing")  # to write as ONNX
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in policies.names()],
+)
 def exported(request, tmp_path_factory):
     """A run of a policy with weights that matter, and its folder."""
     path = tmp_path_factory.mktemp(request.param)

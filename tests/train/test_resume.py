@@ -28,9 +28,16 @@ def stopped(out, at, changes):
     return training.train(TrainConfig(out=out, **{**TINY, **changes}), report)
 
 
+def every_world_and_policy():
+    """All of them; all but each policy in one world and each world with one policy take long."""
+    for world, name in zip(MAIN, MAIN_IDS, strict=True):
+        for policy in policies.names():
+            marks = [] if world == MAIN[0] or policy == "sa" else [pytest.mark.long]
+            yield pytest.param(*world, policy, marks=marks, id=f"{name} {policy}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", policies.names())
-@pytest.mark.parametrize(("env", "parameters"), MAIN, ids=MAIN_IDS)
+@pytest.mark.parametrize(("env", "parameters", "policy"), list(every_world_and_policy()))
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, env, parameters, policy):
     given = tuple(f"{name}={value}" for name, value in parameters.items() if name != "n_agents")
     same = {"n_agents": "2-6", "env_params": given, "total_steps": 256, "save_every": "9999min"}
