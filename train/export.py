@@ -151,11 +151,11 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def push(folder: Path, repository: str) -> str:
-    """Upload an exported folder to a hub's repository, made if there is none; its address.
+def hub() -> Any:
+    """The Hugging Face hub, to `push` to.
 
     Raises:
-        ValueError: huggingface_hub is not installed, there is no token, or the hub refuses.
+        ValueError: huggingface_hub is not installed, or there is no token.
     """
     if importlib.util.find_spec("huggingface_hub") is None:
         raise ValueError("--push needs the package huggingface_hub: pip install huggingface_hub")
@@ -163,8 +163,16 @@ def push(folder: Path, repository: str) -> str:
 
     if huggingface_hub.get_token() is None:
         raise ValueError("--push needs a token: set HF_TOKEN, or log in with `hf auth login`")
+    return huggingface_hub.HfApi()
+
+
+def push(hub: Any, folder: Path, repository: str) -> str:
+    """Upload an exported folder to a hub's repository, made if there is none; its address.
+
+    Raises:
+        ValueError: the hub refuses.
+    """
     try:
-        hub = huggingface_hub.HfApi()
         hub.create_repo(repository, exist_ok=True)
         return str(hub.upload_folder(folder_path=folder, repo_id=repository))
     except Exception as error:  # of the network, the hub or the name

@@ -39,6 +39,7 @@ def run(config: ExportConfig) -> int:
     if not config.to:
         raise ValueError("--to must name a format: onnx, torchscript or safetensors")
     out = config.out or config.run / "export"
+    hub = export.hub() if config.push else None  # before the work
     saved = runs.load(config.run, config.env, config.policy, config.checkpoint)
     path = config.run / evaluate.FILE
     found = evaluate.read(path) if path.exists() else None
@@ -46,6 +47,6 @@ def run(config: ExportConfig) -> int:
         found = None  # of another checkpoint
     export.export(saved, config.to, out, found)
     console.print(f"exported to {out}", highlight=False, soft_wrap=True)
-    if config.push:
-        console.print(f"pushed to {export.push(out, config.push)}", highlight=False, soft_wrap=True)
+    if hub is not None:
+        console.print(f"pushed to {export.push(hub, out, config.push)}", highlight=False, soft_wrap=True)
     return 0
