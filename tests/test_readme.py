@@ -38,7 +38,7 @@ interact-env() {{
 a_while() {{  # on a screen that nobody sees, until it is interrupted
     status=0
     export SDL_VIDEODRIVER=dummy
-    timeout --preserve-status -s INT 30 "{sys.executable}" -m train.cli "$@" || status=$?
+    timeout --preserve-status -s INT 15 "{sys.executable}" -m train.cli "$@" || status=$?
     [ $status = 0 ] || [ $status = 130 ]
 }}
 python() {{ "{sys.executable}" "$@"; }}
@@ -66,7 +66,8 @@ def test_python_snippets_run(code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("bash"))
 def test_commands_run(code, tmp_path):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    env["OMP_NUM_THREADS"] = "1"
     if "runs/x" in code and "--out runs/x" not in code:  # a block above it has made the run
         untrained(tmp_path / "runs" / "x")
     done = subprocess.run(

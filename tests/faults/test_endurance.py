@@ -4,25 +4,9 @@ import csv
 import os
 
 import pytest
-from killing import TINY, child, ended
+from killing import child, ended, train_long
 
-from train import directory, training
-from train.config import TrainConfig
-
-
-def train_long(run, out, iterations):
-    """Train, and write down memory and open files at every hundredth of the way."""
-    small = {"n_worlds": 2, "n_steps": 4, "batch_size": 8, "n_epochs": 1, "d_model": 8, "n_agents": "2"}
-    config = TrainConfig(out=run, **{**TINY, **small, "total_steps": 8 * iterations, "save_every": "800"})
-    with open(out, "w") as file:
-
-        def report(progress):
-            if progress.env_steps % (8 * iterations // 100) == 0:
-                with open("/proc/self/statm") as statm:
-                    resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-                print(progress.env_steps, resident, len(os.listdir("/proc/self/fd")), file=file, flush=True)
-
-        return training.train(config, report)
+from train import directory
 
 
 @pytest.mark.slow

@@ -8,11 +8,10 @@ import time
 
 import pytest
 import torch
-from killing import child, ended, kill_after, resume, start, weights_of
+from killing import child, ended, kill_after, resume, save_for_ever, start, weights_of
 
 from policies import LoadError
 from train import checkpoint, directory
-from train.checkpoint import Snapshot
 
 TRIALS = [pytest.param(k, marks=[pytest.mark.long] if k >= 3 else []) for k in range(20)]
 
@@ -37,15 +36,6 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path, whole, trial
         assert ended(child(start, run)) == 0
     assert weights_of(run) == weights
     assert not list(run.glob(".step_*"))
-
-
-def save_for_ever(run, count):
-    about = checkpoint.setup("colliding_agents_v0", {"n_agents": 3}, {"policy": "sa"})
-    for k in range(10**6):
-        (aside := count.with_name("aside")).write_text(str(k))
-        aside.replace(count)
-        big = {f"worlds.{name}": torch.full((250_000,), float(k)) for name in "abcd"}
-        checkpoint.save(run, about, Snapshot({"weight": torch.tensor([float(k)])}, big, {"env_steps": k}))
 
 
 @pytest.mark.parametrize("trial", TRIALS)

@@ -3,12 +3,11 @@
 import json
 import os
 import pickle
-import resource
 import shutil
 import sys
 
 import pytest
-from killing import child, command, ended, start
+from killing import child, command, ended, measured, start
 
 from policies import files
 from train import checkpoint, directory
@@ -65,14 +64,6 @@ COMMANDS = {
     "evaluate": ["evaluate", "RUN", "--episodes", "1", "--n-agents", "2"],
     "export": ["export", "RUN"],
 }
-
-
-def measured(said, arguments):
-    """The command, and its memory in MB for a last line."""
-    status = command(arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-    said.write_text(str(peak))
-    return status
 
 
 @pytest.mark.parametrize("what", [deep, huge, header, harm])

@@ -1,4 +1,7 @@
-"""Processes that are killed on purpose, forked from one that has everything imported and compiled."""
+"""Processes that are killed on purpose, forked from one that has everything imported and compiled.
+
+What they run is here: a module of tests cannot be imported in another process.
+"""
 
 import contextlib
 import multiprocessing
@@ -6,6 +9,8 @@ import os
 import resource
 import signal
 import time
+
+import torch
 
 from train import checkpoint, directory
 from train.config import TrainConfig
@@ -85,3 +90,40 @@ def weights_of(run):
     """SHA-256 of the weights that a run ended with."""
     path = checkpoint.load(run).path
     return checkpoint.measured(path / "model.safetensors")["sha256"]
+
+
+def measured(said, arguments):
+    """The command, and its memory in MB for a last line."""
+    status = command(arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+    said.write_text(str(peak))
+    return status
+
+
+def save_for_ever(run, count):
+    """One checkpoint after the other, all of whose numbers are k; k is in `count` before it is written."""
+    about = checkpoint.setup("colliding_agents_v0", {"n_agents": 3}, {"policy": "sa"})
+    for k in range(10**6):
+        (aside := count.with_name("aside")).write_text(str(k))
+        aside.replace(count)
+        big = {f"worlds.{name}": torch.full((250_000,), float(k)) for name in "abcd"}
+        checkpoint.save(
+            run, about, checkpoint.Snapshot({"weight": torch.tensor([float(k)])}, big, {"env_steps": k})
+        )
+
+
+def train_long(run, out, iterations):
+    """Train, and write down memory and open files at every hundredth of the way."""
+    from train import training
+
+    small = {"n_worlds": 2, "n_steps": 4, "batch_size": 8, "n_epochs": 1, "d_model": 8, "n_agents": "2"}
+    config = TrainConfig(out=run, **{**TINY, **small, "total_steps": 8 * iterations, "save_every": "800"})
+    with open(out, "w") as file:
+
+        def report(progress):
+            if progress.env_steps % (8 * iterations // 100) == 0:
+                with open("/proc/self/statm") as statm:
+                    resident = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+                print(progress.env_steps, resident, len(os.listdir("/proc/self/fd")), file=file, flush=True)
+
+        return training.train(config, report)
