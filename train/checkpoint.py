@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from torch import Tensor
 import interact_env
 from interact_env.spaces import entity_space
 from policies import LoadError, files
+from train import disk
 from train.policy import EntityPolicy, n_outputs
 
 FORMAT = 2
@@ -31,8 +31,8 @@ LATEST, BEST = "latest", "best"
 META, TRAINING, MANIFEST = "checkpoint.json", "training.safetensors", "manifest.json"
 FILES = (files.CONFIG, files.WEIGHTS, META, TRAINING)
 KEEP = 2
-_LARGEST = 2**34  # bytes of a file
-_POINTER = re.compile(r"(step_\d{12,16}(?:_\d{1,4})?) ([0-9a-f]{64})\n")
+_NAME = r"step_\d{12,16}(?:_\d{1,4})?"
+_POINTER = re.compile(rf"({_NAME}) ([0-9a-f]{{64}})\n")
 
 
 class Snapshot(NamedTuple):
@@ -156,13 +156,13 @@ def save(
         The checkpoint's directory. Whatever fails, and whenever the process is killed, the one before stays.
 
     Raises:
-        ValueError: a weight is not finite; nothing has been written.
+        FloatingPointError: a weight or another number is not finite; nothing has been written.
     """
-    for name, tensor in snapshot.weights.items():
+    for name, tensor in {**snapshot.tensors, **snapshot.weights}.items():
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} is not finite: not saved")
+            raise FloatingPointError(f"{name} is not finite: not saved")
     run.mkdir(parents=True, exist_ok=True)
-    for left in run.glob(".step_*"):  # by a process that was killed
+    for left in _folders(run, "."):  # by a process that was killed
         shutil.rmtree(left)
     final = _unused(run, f"step_{snapshot.numbers['env_steps']:012d}")
     meta = {name: about[name] for name in ("env", "parameters", "run")} | {"numbers": dict(snapshot.numbers)}
@@ -178,32 +178,41 @@ def save(
     aside.mkdir()
     try:
         for name, data in {**contents, MANIFEST: manifest}.items():
-            write(aside / name, data)
-        _flush(aside)
+            disk.write(aside / name, data)
+        disk.flush(aside)
         aside.rename(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    _flush(run)
+    disk.flush(run)
     text = f"{final.name} {hashlib.sha256(manifest).hexdigest()}\n"
     for pointer in (BEST, LATEST) if best else (LATEST,):
-        replace(run / pointer, text.encode())
+        disk.replace(run / pointer, text.encode())
     _prune(run, final, keep)
     return final
 
 
-def load(run: Path, pointer: str = LATEST) -> Checkpoint:
-    """The latest, or best, checkpoint of a run, after a check of every byte.
+def load(run: Path, which: str = LATEST) -> Checkpoint:
+    """A checkpoint of a run, after a check of every byte.
+
+    Args:
+        run: directory of the run.
+        which: "latest", "best", or the name of one that is there, as step_000000100000.
 
     Raises:
         LoadError: there is none, or it is damaged.
     """
-    if not run.joinpath(pointer).exists():
-        raise LoadError(f"{run} holds no checkpoint")
-    name, digest = _pointed(run / pointer)
+    if re.fullmatch(_NAME, which):
+        name, digest = which, None
+    elif which not in (LATEST, BEST):
+        raise LoadError(f"checkpoint must be {LATEST}, {BEST} or the name of one, step_..., not {which!r}")
+    elif not (run / which).exists():
+        raise LoadError(f"{run} holds no {'best ' if which == BEST else ''}checkpoint")
+    else:
+        name, digest = _pointed(run / which)
     path = run / name
     if path.is_symlink():
         raise LoadError(f"{path}: is a link")
-    _check_files(path, digest, run / pointer)
+    _check_files(path, digest)
     config, meta = files.read_json(path / files.CONFIG), files.read_json(path / META)
     files.check_sizes(path / files.CONFIG, config)
     _check(path / files.CONFIG, config["network"], {"policy": str})
@@ -234,11 +243,11 @@ def _pointed(path: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _check_files(path: Path, digest: str, pointer: Path) -> None:
-    """Whether the files of a checkpoint are what its manifest says, and that is what the pointer says."""
-    found = measured(path / MANIFEST)["sha256"]
-    if found != digest:
-        raise LoadError(f"{path / MANIFEST}: is damaged (its SHA-256 is not the one in {pointer.name})")
+def _check_files(path: Path, digest: str | None) -> None:
+    """Whether a checkpoint's files are what its manifest says, and that what the pointer said, if one did."""
+    found = disk.measured(path / MANIFEST)["sha256"]
+    if digest not in (None, found):
+        raise LoadError(f"{path / MANIFEST}: is damaged (its SHA-256 is not the one that the run points to)")
     manifest = files.read_json(path / MANIFEST)
     listed = manifest.get("files")
     if manifest.get("format") != FORMAT:
@@ -246,33 +255,39 @@ def _check_files(path: Path, digest: str, pointer: Path) -> None:
     if not isinstance(listed, dict) or listed.keys() != set(FILES):
         raise LoadError(f"{path / MANIFEST}: does not list the files of a checkpoint")
     for name in FILES:
-        if measured(path / name) != listed[name]:
+        if disk.measured(path / name) != listed[name]:
             raise LoadError(f"{path / name}: is damaged (its size or SHA-256 is not the one in {MANIFEST})")
 
 
-def measured(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file, as a manifest holds them."""
-    with files.opened_bytes(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise LoadError(f"{path}: is larger than {_LARGEST} bytes")
-        return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+def _folders(run: Path, before: str = "") -> list[Path]:
+    """Folders in a run that are checkpoints by their name, perhaps with something before it."""
+    name = re.compile(re.escape(before) + _NAME)
+    return [path for path in run.iterdir() if name.fullmatch(path.name) and _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _unused(run: Path, name: str) -> Path:
     """A directory of this name, or with a number behind it where there is one already."""
-    taken = {path.name for path in run.glob(f"{name}*")}
+    taken = {path.name for path in run.iterdir()}
     return run / next(n for n in (name, *(f"{name}_{k}" for k in range(1, 10_000))) if n not in taken)
+
+
+def kept(run: Path) -> list[str]:
+    """Names of a run's checkpoints, the oldest first."""
+    return [path.name for path in sorted(_folders(run), key=lambda path: path.stat().st_mtime_ns)]
 
 
 def _prune(run: Path, final: Path, keep: int) -> None:
     """Drop all checkpoints but the last ones and the best."""
-    kept = {final.name}
+    stay = {final.name}
     if (run / BEST).exists():
-        kept.add(_pointed(run / BEST)[0])
-    others = sorted((p for p in run.glob("step_*") if p.name not in kept), key=lambda p: p.stat().st_mtime_ns)
+        stay.add(_pointed(run / BEST)[0])
+    others = [name for name in kept(run) if name not in stay]
     for old in others[: max(0, len(others) - (keep - 1))]:
-        shutil.rmtree(old)
+        shutil.rmtree(run / old)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
@@ -281,31 +296,3 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file so that at any moment it is the old one or the new one."""
-    aside = path.with_name(f".{path.name}")
-    try:
-        write(aside, data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    _flush(path.parent)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file, and let it reach the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    """Let the names of a folder's files reach the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -57,6 +57,7 @@ _RUN: dict[type, Callable[..., int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input ends in one line and status 1."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = tyro.cli(
         Command,
         args=arguments,
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train attention policies in multi-agent worlds, and run them with any number of agents.",
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
+    if isinstance(command, train.TrainOptions):
+        command.typed = train.typed(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     sys.path.append(os.getcwd())  # where my_module of --env my_module:my_world_v0 may lie; shadows nothing
     try:
@@ -75,8 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interact-env: interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"interact-env: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch's, of an allocation
+            raise
+        return _failed(f"not enough memory: {str(error) or 'lower what you asked for'}")
+
+
+def _failed(message: str) -> int:
+    print(f"interact-env: error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
 
 
 def _terminate(number: int, _frame: object) -> None:

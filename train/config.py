@@ -13,6 +13,19 @@ import tyro
 
 import interact_env
 
+# What a run may ask for at the most: no more than sense, and less than would overflow a count.
+_MOST = {
+    "total_steps": 10**15,
+    "n_worlds": 2**20,
+    "n_steps": 2**20,
+    "n_epochs": 10_000,
+    "d_model": 2**14,
+    "n_layers": 256,
+    "n_heads": 1024,
+}
+_MOST_THREADS = 4096
+_FASTEST = 1e3  # learning rate
+
 
 @dataclasses.dataclass
 class TrainConfig:
@@ -107,22 +120,23 @@ class TrainConfig:
         if self.batch_size < 2 or self.n_worlds * self.n_steps < 2:
             # Advantages are normalised over a batch.
             raise ValueError("--batch-size, and --n-worlds times --n-steps, must be >= 2")
-        for name in ("total_steps", "n_worlds", "n_steps", "n_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be >= 1, not {getattr(self, name)}")
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} must be in [1, {most:,}], not {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be in [0, 2**32), not {self.seed}")
-        if self.threads < 0:
-            raise ValueError(f"--threads must be >= 0, not {self.threads}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"--learning-rate must be > 0, not {self.learning_rate}")
+        if not 0 <= self.threads <= _MOST_THREADS:
+            raise ValueError(f"--threads must be in [0, {_MOST_THREADS}], not {self.threads}")
+        if not 0 < self.learning_rate <= _FASTEST:
+            raise ValueError(f"--learning-rate must be > 0 and <= {_FASTEST:g}, not {self.learning_rate}")
         if self.match_parameters < 0:
             raise ValueError(f"--match-parameters must be >= 0, not {self.match_parameters}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
-        if not self.ent_coef >= 0:
-            raise ValueError(f"--ent-coef must be >= 0, not {self.ent_coef}")
+        if not 0 <= self.ent_coef < math.inf:
+            raise ValueError(f"--ent-coef must be >= 0 and finite, not {self.ent_coef}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"--device must be auto, cpu or cuda, not {self.device!r}")
         self.saving()
@@ -177,6 +191,6 @@ def assignments(pairs: Iterable[str], taken: Collection[str] = ()) -> dict[str, 
             raise ValueError(f"env_params must not set {name}: it has an option, or a meaning, of its own")
         try:
             found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of deep nesting
             found[name] = value
     return found

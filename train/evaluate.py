@@ -15,7 +15,7 @@ import interact_env
 from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
 from policies import files
-from train import checkpoint
+from train import disk
 from train.policy import EntityPolicy, bounded, joint_observation
 
 FILE = "evaluation.json"
@@ -196,7 +196,7 @@ def _at(
 def save(path: Path, results: list[Result], **about: Any) -> None:
     """Write results as JSON."""
     rows = [{**r._asdict(), "estimates": {k: v._asdict() for k, v in r.estimates.items()}} for r in results]
-    checkpoint.replace(path, (json.dumps({**about, "results": rows}, indent=2) + "\n").encode())
+    disk.replace(path, (json.dumps({**about, "results": rows}, indent=2) + "\n").encode())
 
 
 _ABOUT = {"results": list, "policy": str, "env": str, "parameters": dict, "episodes": int, "seed": int}

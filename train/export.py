@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import logging
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from policies import files
-from train import checkpoint, model_card
+from train import disk, model_card
 from train.checkpoint import Checkpoint
 from train.policy import EntityPolicy
 
@@ -63,12 +64,12 @@ def export(saved: Checkpoint, formats: tuple[str, ...], out: Path, evaluation: d
     policy = saved.policy()
     made = {name: data for form in formats for name, data in _WRITERS[form](saved, policy).items()}
     made["README.md"] = model_card.text(saved, policy, formats, evaluation).encode()
-    aside = out.with_name(f".{out.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    aside.mkdir()
     try:
         for name, data in made.items():
-            checkpoint.write(aside / name, data)
+            disk.write(aside / name, data)
         aside.rename(out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -158,7 +159,7 @@ def hub() -> Any:
         ValueError: huggingface_hub is not installed, or there is no token.
     """
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ValueError("--push needs the package huggingface_hub: pip install huggingface_hub")
+        raise ValueError("--push needs the package huggingface_hub: pip install 'interact-env[hub]'")
     import huggingface_hub
 
     if huggingface_hub.get_token() is None:
@@ -176,4 +177,4 @@ def push(hub: Any, folder: Path, repository: str) -> str:
         hub.create_repo(repository, exist_ok=True)
         return str(hub.upload_folder(folder_path=folder, repo_id=repository))
     except Exception as error:  # of the network, the hub or the name
-        raise ValueError(f"--push {repository}: {error}") from error
+        raise ValueError(f"--push {repository}: {error} (what was exported stays in {folder})") from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 
+from train import disk
 from train.evaluate import Result
 
 matplotlib.use("Agg")
+from matplotlib import figure
 from matplotlib import pyplot as plt  # after the choice of a backend without a display
 
 # Okabe and Ito's palette.
@@ -28,8 +31,7 @@ def learning_curve(log: dict[str, list[float]], path: Path, title: str) -> None:
     axis.set(xlabel="agent steps (millions)", ylabel="per agent step", title=title)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    _save(fig, path)
 
 
 def count_transfer(results: list[Result], path: Path, title: str, trained_at: str) -> None:
@@ -61,5 +63,11 @@ def count_transfer(results: list[Result], path: Path, title: str, trained_at: st
     axes[0][0].set_ylabel("reward per agent step")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     fig.suptitle(f"{title}, trained with {trained_at} agents")
-    fig.savefig(path, dpi=150)
+    _save(fig, path)
+
+
+def _save(fig: figure.Figure, path: Path) -> None:
+    data = BytesIO()
+    fig.savefig(data, dpi=150, format=path.suffix.removeprefix(".") or "png")
     plt.close(fig)
+    disk.replace(path, data.getvalue())

@@ -30,6 +30,8 @@ class Signals:
     def __init__(self) -> None:
         """Nothing was asked for yet."""
         self._asked = 0
+        self._interrupts = 0
+        self._answered = False
         self._shielded = False
 
     def __enter__(self) -> Signals:
@@ -53,16 +55,18 @@ class Signals:
         self.check()
 
     def check(self) -> None:
-        """Raise `Stop` if it was put off."""
-        if self._asked > 0:
-            number, self._asked = self._asked, -1
-            raise Stop(number)
+        """Raise `Stop` if it was put off, or got lost: Python drops what is raised in a `__del__`."""
+        if self._asked and not self._answered:
+            raise Stop(self._asked)
+
+    def answer(self) -> None:
+        """`Stop` has been caught: it comes no more."""
+        self._answered = True
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
-        if self._asked:
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            return
-        self._asked = number
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+        self._asked = self._asked or number
         if not self._shielded:
             self.check()

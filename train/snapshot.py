@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from interact_env.engine import WorldBatch
 from policies import LoadError
 from policies.files import Tensors
 from train.checkpoint import Snapshot
@@ -27,7 +29,10 @@ def take(model: EntityPPO) -> Snapshot:
         "episodes": [[episode["r"], episode["l"]] for episode in model.ep_info_buffer or ()],
     }
     weights = {name: _copy(tensor) for name, tensor in model.policy.weights().items()}
-    return Snapshot(weights, _tensors(model) | _moments(model), numbers)
+    tensors = _tensors(model) | _moments(model)
+    if model.device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(model.device)
+    return Snapshot(weights, tensors, numbers)
 
 
 def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
@@ -36,17 +41,19 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
     Raises:
         LoadError: a tensor is missing, or of another shape or dtype; or a number is not what it must be.
     """
-    given = {name: tensors.read(name, like) for name, like in _tensors(model).items()}
+    given = {name: _finite(tensors, name, like) for name, like in _tensors(model).items()}
+    if "random.cuda" in tensors.names and model.device.type == "cuda":  # not after a start on a CPU
+        given["random.cuda"] = tensors.read("random.cuda", torch.cuda.get_rng_state(model.device))
     worlds = {k.removeprefix("worlds."): v.numpy() for k, v in given.items() if k.startswith("worlds.")}
     model.batch.restore(worlds)
+    try:
+        _check_worlds(model.batch)
+    except ValueError as error:
+        raise LoadError(f"{tensors.path}: {error}") from None
     for name in _EPISODES:
         getattr(model.totals, name)[...] = given[f"episodes.{name}"].numpy()
     _put_moments(model, tensors)
-    torch.set_rng_state(given["random.torch"])
-    if "random.cuda" in given:
-        torch.cuda.set_rng_state(given["random.cuda"], model.device)
-    words = given["random.numpy"].numpy()
-    np.random.set_state(("MT19937", words[:-1], int(words[-1]), 0, 0.0))  # noqa: NPY002
+    _put_generators(model, given, tensors.path)
     try:
         model.num_timesteps, model.agent_steps, model._n_updates = (
             _whole(numbers, name) for name in ("env_steps", "agent_steps", "updates")
@@ -65,12 +72,49 @@ def _tensors(model: EntityPPO) -> dict[str, Tensor]:
     found = {f"worlds.{name}": torch.from_numpy(array) for name, array in model.batch.save().items()}
     found |= {f"episodes.{n}": torch.from_numpy(getattr(model.totals, n).copy()) for n in _EPISODES}
     found["random.torch"] = torch.get_rng_state()
-    if model.device.type == "cuda":
-        found["random.cuda"] = torch.cuda.get_rng_state(model.device)
     # numpy's global generator, which shuffles the minibatches.
     _, words, position, _, _ = np.random.get_state(legacy=True)  # noqa: NPY002
     found["random.numpy"] = torch.from_numpy(np.append(words, np.uint32(position)))
     return found
+
+
+def _put_generators(model: EntityPPO, given: Mapping[str, Tensor], path: Path) -> None:
+    words = given["random.numpy"].numpy()
+    if words[-1] > len(words) - 1:  # numpy would read beyond its words
+        raise LoadError(f"{path}: random.numpy is at no position of its words")
+    try:
+        torch.set_rng_state(given["random.torch"])
+        if "random.cuda" in given:
+            torch.cuda.set_rng_state(given["random.cuda"], model.device)
+    except RuntimeError as error:
+        raise LoadError(f"{path}: is of no random generator: {error}") from None
+    np.random.set_state(("MT19937", words[:-1], int(words[-1]), 0, 0.0))  # noqa: NPY002
+
+
+def _check_worlds(batch: WorldBatch) -> None:
+    """Whether these can be worlds in mid-episode: counts that are possible, and rows within their columns.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    counts = {
+        "episode": (batch.episode, 0, np.inf),
+        "steps": (batch.steps, 0, batch.params.max_cycles or np.inf),
+        "n_agents": (batch.n_agents, batch.params.n_min, batch.params.n_max),
+        "alive": (batch.alive.sum(axis=1), 1, batch.n_agents),
+        "over": (batch.over, 0, 0),
+    }
+    for name, (values, low, high) in counts.items():
+        if (values < low).any() or (values > high).any():
+            raise ValueError(f"{name} is that of no running world")
+    low, high = (np.array([getattr(c, edge) for c in batch.columns]) for edge in ("low", "high"))
+    row = np.zeros(len(batch.columns), batch.dtype)
+    for b in range(batch.n_worlds):
+        state = batch.state(b)
+        for i in np.flatnonzero(state.alive):
+            batch.world.observe(batch.params, state, i, row)
+            if not ((row >= low) & (row <= high)).all():
+                raise ValueError(f"agent {i} of world {b} is outside of its columns' ranges")
 
 
 def _moments(model: EntityPPO) -> dict[str, Tensor]:
@@ -84,16 +128,23 @@ def _moments(model: EntityPPO) -> dict[str, Tensor]:
 def _put_moments(model: EntityPPO, tensors: Tensors) -> None:
     optimizer = model.policy.optimizer
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    kinds = {"step": torch.zeros(())}
     state = {
         k: {
-            "step": tensors.read(f"optimizer.{k}.step", torch.zeros(())),
-            "exp_avg": tensors.read(f"optimizer.{k}.exp_avg", p),
-            "exp_avg_sq": tensors.read(f"optimizer.{k}.exp_avg_sq", p),
+            name: _finite(tensors, f"optimizer.{k}.{name}", kinds.get(name, p))
+            for name in ("step", "exp_avg", "exp_avg_sq")
         }
         for k, p in enumerate(parameters)
         if f"optimizer.{k}.step" in tensors.names  # not of those that no loss has reached
     }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _finite(tensors: Tensors, name: str, like: Tensor) -> Tensor:
+    tensor = tensors.read(name, like)
+    if not torch.isfinite(tensor).all():
+        raise LoadError(f"{tensors.path}: {name} is not finite")
+    return tensor
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import interact_env
 import policies
 from interact_env.engine.batch import max_threads
 from train import checkpoint, directory, snapshot
+from train.checkpoint import Checkpoint
 from train.config import TrainConfig
 from train.policy import EntityPolicy, n_outputs
 from train.ppo import EntityPPO
@@ -64,12 +66,20 @@ def train(config: TrainConfig, report: Report = lambda _: None) -> int:
         return _learn(model, config, about, None, report)
 
 
-def resume(config: TrainConfig, report: Report = lambda _: None) -> int:
+def resume(
+    config: TrainConfig,
+    report: Report = lambda _: None,
+    *,
+    which: str = checkpoint.LATEST,
+    note: Callable[[str], None] = lambda _: None,
+) -> int:
     """Go on with a run from its latest checkpoint, or from the start if it has none; see `train`.
 
     Args:
         config: as `directory.started` gives it.
         report: called after every rollout.
+        which: checkpoint to go on from, see `checkpoint.load`.
+        note: called with what is another now than when the run was started, so that its bits may be too.
 
     Returns:
         Exit status, as `train`.
@@ -80,18 +90,40 @@ def resume(config: TrainConfig, report: Report = lambda _: None) -> int:
     """
     config.validate()
     with directory.locked(config.out):
+        digest = directory.digest(config.out)
+        saved = _saved(config, which, digest)
         model, about = _model(config)
-        about["run"] = directory.digest(config.out)
-        best = _go_on(model, config, about) if (config.out / checkpoint.LATEST).exists() else None
+        about["run"] = digest
+        best = None if saved is None else _go_on(model, about, saved)
+        for differs in directory.gone_on(config):
+            note(differs)
         return _learn(model, config, about, best, report)
 
 
-def _go_on(model: EntityPPO, config: TrainConfig, about: dict[str, Any]) -> float | None:
-    """Put the latest checkpoint into the model; what the best one earned."""
-    saved = checkpoint.load(config.out)
+def _saved(config: TrainConfig, which: str, digest: str) -> Checkpoint | None:
+    """The checkpoint to go on from, if there is one, before anything is built as a file says."""
+    kept = checkpoint.kept(config.out)
+    if not kept and which == checkpoint.LATEST and not (config.out / which).exists():
+        return None
+    try:
+        saved = checkpoint.load(config.out, which)
+    except policies.LoadError as error:
+        others = f" (others, for --checkpoint: {', '.join(reversed(kept))})" if kept else ""
+        raise policies.LoadError(f"{error}{others}") from None
+    if saved.run != digest:
+        there = config.out / directory.CONFIG
+        raise policies.LoadError(f"{there}: is not that which {saved.path} was made with")
+    here = interact_env.world(config.env).name, config.env_parameters()
     # As JSON, where tuples and lists are the same.
+    if json.dumps(here) != json.dumps((saved.env, saved.parameters)):
+        raise policies.LoadError(f"{saved.path}: is of another world than {directory.CONFIG} tells of")
+    return saved
+
+
+def _go_on(model: EntityPPO, about: dict[str, Any], saved: Checkpoint) -> float | None:
+    """Put a checkpoint into the model; what the best one earned."""
     if json.dumps(about) != json.dumps(saved.about):
-        raise policies.LoadError(f"{saved.path}: is of another run than {directory.CONFIG} tells of")
+        raise policies.LoadError(f"{saved.path}: is of another network than {directory.CONFIG} tells of")
     best = saved.numbers.get("best_reward")
     if best is not None and not isinstance(best, float):
         raise policies.LoadError(f"{saved.path / checkpoint.META}: best_reward must be a number")
@@ -106,6 +138,7 @@ def _model(config: TrainConfig) -> tuple[EntityPPO, dict[str, Any]]:
     threads(config.threads)
     device = pick_device(config.device)
     if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for, before its start
         torch.use_deterministic_algorithms(True)
     parameters = config.env_parameters()
     env = make_sb3_vec_env(config.env, config.n_worlds, seed=config.seed, **parameters)
@@ -135,7 +168,6 @@ def _learn(
     if done >= config.total_steps:
         return 0
     model.set_logger(directory.logger(config.out, done))
-    rollouts = (config.total_steps - done) // (config.n_worlds * config.n_steps)
     try:
         with Signals() as signals:
             keeper = _Keeper(config, about, best, report, signals)
@@ -143,12 +175,13 @@ def _learn(
                 model.learn(
                     config.total_steps - done,
                     callback=keeper,
-                    log_interval=1 + rollouts // _LOGGED,
+                    log_interval=None,  # type: ignore[arg-type]  # the keeper logs: at the same steps whenever the run was stopped
                     reset_num_timesteps=done == 0,
                 )
                 keeper.take()
                 keeper.save()
             except Stop as stop:
+                signals.answer()
                 keeper.save()
                 return stop.status
     except FloatingPointError as error:
@@ -214,13 +247,10 @@ class _Keeper(BaseCallback):
         signals: Signals,
     ) -> None:
         super().__init__()
-        self._config, self._about, self._best, self._report, self._signals = (
-            config,
-            about,
-            best,
-            report,
-            signals,
-        )
+        self._config, self._about, self._best = config, about, best
+        self._report, self._signals = report, signals
+        self._rollout = config.n_worlds * config.n_steps  # env steps
+        self._log_every = 1 + config.total_steps // self._rollout // _LOGGED
         self._every, self._in_minutes = config.saving()
         self._kept: checkpoint.Snapshot | None = None
         self._saved_steps = -1
@@ -228,8 +258,16 @@ class _Keeper(BaseCallback):
         self._saved_time = self._start = time.monotonic()
 
     def take(self) -> None:
-        """Keep the state of now."""
-        self._kept = snapshot.take(self._ppo)
+        """Keep the state of now.
+
+        Raises:
+            FloatingPointError: a weight is not finite.
+        """
+        kept = snapshot.take(self._ppo)
+        for name, weight in kept.weights.items():
+            if not torch.isfinite(weight).all():
+                raise FloatingPointError(f"the weight {name} is not finite")
+        self._kept = kept
 
     def save(self) -> None:
         """Save the state that was kept, unless it is; the best is that of the best rollouts before it."""
@@ -261,6 +299,7 @@ class _Keeper(BaseCallback):
             self.save()
 
     def _on_step(self) -> bool:
+        self._signals.check()
         return True
 
     def _on_rollout_end(self) -> None:
@@ -269,6 +308,9 @@ class _Keeper(BaseCallback):
         self._rewards.append(reward)
         now = time.monotonic()
         seconds, self._start = now - self._start, now  # the update before and this rollout
+        iteration = model.num_timesteps // self._rollout
+        if iteration % self._log_every == 0:
+            model.dump_logs(iteration)
         returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         self._report(
             Progress(

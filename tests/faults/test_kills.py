@@ -18,24 +18,37 @@ TRIALS = [pytest.param(k, marks=[pytest.mark.long] if k >= 3 else []) for k in r
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nobody disturbed: its weights, and how long it took."""
+    """The weights of a run that nobody disturbed."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    begin = time.monotonic()
     assert ended(child(start, run)) == 0
-    return weights_of(run), time.monotonic() - begin
+    return weights_of(run)
 
 
 @pytest.mark.parametrize("trial", TRIALS)
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(tmp_path, whole, trial):
-    weights, seconds = whole
-    run = tmp_path / "run"
-    kill_after(child(start, run), random.Random(trial).uniform(0, seconds))
+    run, chance = tmp_path / "run", random.Random(trial)
+    process = child(start, run)
+    # A moment within the run, however fast the machine is: so long after one of its 24 checkpoints.
+    wait_for(run, chance.randrange(20) if trial else 0)
+    kill_after(process, chance.uniform(0, 0.2))
+    assert process.exitcode == -signal.SIGKILL, "in the middle"
     if (run / directory.CONFIG).exists():
         assert ended(child(resume, run)) == 0
     else:  # it had not begun
         assert ended(child(start, run)) == 0
-    assert weights_of(run) == weights
+    assert weights_of(run) == whole
     assert not list(run.glob(".step_*"))
+
+
+def wait_for(run, checkpoints):
+    """Until there have been so many."""
+    end = time.monotonic() + 100
+    while checkpoints:
+        assert time.monotonic() < end
+        with contextlib.suppress(LoadError):
+            if checkpoint.load(run).env_steps >= 64 * checkpoints:
+                return
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("trial", TRIALS)
@@ -47,6 +60,7 @@ def test_whatever_moment_a_save_is_killed_a_checkpoint_loads(tmp_path, trial):
         assert time.monotonic() < end
         time.sleep(0.01)
     kill_after(process, random.Random(trial).uniform(0, 0.5))
+    assert process.exitcode == -signal.SIGKILL
     saved, begun = checkpoint.load(run), int(count.read_text())
     assert saved.env_steps in (begun - 1, begun), "the one before, or the one that was being written"
     weights = saved.weights({"weight": torch.zeros(1)})

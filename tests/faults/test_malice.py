@@ -1,13 +1,13 @@
 """Files that mean harm: nothing in them runs, and none takes much memory."""
 
-import json
 import os
 import pickle
 import shutil
 import sys
+import time
 
 import pytest
-from killing import child, command, ended, measured, start
+from killing import child, command, ended, measured, resume, start
 
 from policies import files
 from train import checkpoint, directory
@@ -28,11 +28,23 @@ class Harm:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     run = tmp_path_factory.mktemp("good") / "run"
-    assert ended(child(start, run, {"total_steps": 128})) == 0
-    about = json.loads((run / directory.CONFIG).read_text())
-    about["config"]["total_steps"] = 10**6
-    (run / directory.CONFIG).write_text(json.dumps(about))
+    stop(child(start, run, {"total_steps": 10**6}), run, 64)
     return run
+
+
+def stop(process, run, env_steps):
+    """Once it has saved so many."""
+    end = time.monotonic() + 100
+    while not ((run / "latest").exists() and checkpoint.load(run).env_steps >= env_steps):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.terminate()
+    assert ended(process) == 143
+
+
+def test_what_is_not_touched_goes_on(good, tmp_path):
+    run = shutil.copytree(good, tmp_path / "run")
+    stop(child(resume, run), run, checkpoint.load(run).env_steps + 64)
 
 
 def everything(run):

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from train import checkpoint, directory
+from train import checkpoint, directory, disk
 from train.config import TrainConfig
 
 # Three seconds of training on one core, in 24 rollouts of which each is saved.
@@ -72,9 +72,10 @@ def resume(out):
     """Go on, as `interact-env train --resume`."""
     from train import training
 
-    config, differs = directory.started(out)
+    differs = []
+    status = training.resume(directory.started(out), note=differs.append)
     assert not differs
-    return training.resume(config)
+    return status
 
 
 def command(arguments, file_size=None):
@@ -89,7 +90,7 @@ def command(arguments, file_size=None):
 def weights_of(run):
     """SHA-256 of the weights that a run ended with."""
     path = checkpoint.load(run).path
-    return checkpoint.measured(path / "model.safetensors")["sha256"]
+    return disk.measured(path / "model.safetensors")["sha256"]
 
 
 def measured(said, arguments):

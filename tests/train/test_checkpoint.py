@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from policies import LoadError, files
-from train import checkpoint
+from train import checkpoint, disk
 from train.checkpoint import Snapshot
 
 NETWORK = {"policy": "sa_linear", "d_model": 16, "n_layers": 1, "n_heads": 2, "positions": "rotary"}
@@ -61,7 +61,7 @@ def test_the_last_two_and_the_best_are_kept_and_nothing_is_left_behind(tmp_path)
 def test_what_is_not_finite_is_not_saved(tmp_path):
     saved(tmp_path)
     for bad in (torch.nan, torch.inf):
-        with pytest.raises(ValueError, match=r"out\.bias is not finite: not saved"):
+        with pytest.raises(FloatingPointError, match=r"out\.bias is not finite: not saved"):
             saved(tmp_path, 20, **{"out.bias": torch.tensor([1, bad])})
     assert checkpoint.load(tmp_path).env_steps == 10
 
@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_not_saved(tmp_path):
 def test_a_failed_save_leaves_the_one_before(tmp_path, monkeypatch, at):
     """The disk is full at each of the writes in turn: five files and two pointers."""
     saved(tmp_path, 10)
-    real, count = checkpoint.write, iter(range(100))
+    real, count = disk.write, iter(range(100))
 
     def full(path, data):
         if next(count) == at:
@@ -78,7 +78,7 @@ def test_a_failed_save_leaves_the_one_before(tmp_path, monkeypatch, at):
             raise OSError(28, "No space left on device", str(path))
         real(path, data)
 
-    monkeypatch.setattr(checkpoint, "write", full)
+    monkeypatch.setattr(disk, "write", full)
     if at == 7:  # there are no more
         saved(tmp_path, 20, best=True)
         return

@@ -41,11 +41,11 @@ def test_a_bad_assignment_is_named(text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"total_steps": 0}, "--total-steps must be >= 1, not 0"),
+        ({"total_steps": 0}, r"--total-steps must be in \[1, 1,000,000,000,000,000\], not 0"),
         ({"batch_size": 1}, "--batch-size, and --n-worlds times --n-steps, must be >= 2"),
         ({"n_worlds": 1, "n_steps": 1}, "--batch-size, and --n-worlds times --n-steps, must be >= 2"),
         ({"seed": -1}, r"--seed must be in \[0, 2\*\*32\)"),
-        ({"threads": -1}, "--threads must be >= 0"),
+        ({"threads": -1}, r"--threads must be in \[0, 4096\]"),
         ({"learning_rate": float("nan")}, "--learning-rate must be > 0"),
         ({"gamma": 1.5}, r"--gamma must be in \[0, 1\]"),
         ({"ent_coef": -1.0}, "--ent-coef must be >= 0"),
@@ -53,7 +53,10 @@ def test_a_bad_assignment_is_named(text):
         ({"env": "nowhere_v0"}, "no world 'nowhere_v0'"),
         ({"env_params": ("size=20",)}, "size must be a multiple of period=16"),
         ({"policy": "mlp9"}, "policy must be one of sa, sa_linear"),
-        ({"d_model": 0}, "d_model must be >= 1"),
+        ({"d_model": 0}, r"--d-model must be in \[1, 16,384\], not 0"),
+        ({"n_worlds": 2**50}, r"--n-worlds must be in \[1, 1,048,576\], not 1125899906842624"),
+        ({"learning_rate": 1e38}, "--learning-rate must be > 0 and <= 1000, not 1e"),
+        ({"learning_rate": float("inf")}, "--learning-rate must be > 0 and <= 1000, not inf"),
     ],
 )
 def test_everything_is_checked_before_anything_is_written(tmp_path, change, message):

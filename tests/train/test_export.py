@@ -128,20 +128,28 @@ def test_the_card_has_what_was_evaluated(tmp_path):
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, monkeypatch):
     run = untrained(tmp_path / "run")
     (tmp_path / "there").mkdir()
+    (tmp_path / ".proj").mkdir()
+    assert main(["export", str(run), "--out", str(tmp_path / "proj")]) == 0
+    (tmp_path / ".proj").rmdir()  # it was not ours to remove
     nothing = types.SimpleNamespace(find_spec=lambda name: None)
     for arguments, message in (
         (["export", tmp_path / "nothing"], "holds no checkpoint"),
         (["export", run, "--out", tmp_path / "there"], "is there already: choose another folder"),
-        (["export", run, "--checkpoint", "best"], "holds no checkpoint"),
+        (["export", run, "--checkpoint", "best"], "holds no best checkpoint"),
+        (["export", run, "--checkpoint", "nice"], "checkpoint must be latest, best or the name of one"),
         (["export", run, "--to"], "--to must name a format"),
-        (["verify", tmp_path / "nothing"], "holds no checkpoint"),
+        (["verify", tmp_path / "nothing"], "is not the directory of a run"),
+        (["verify", tmp_path / "there"], "holds no checkpoint"),
         (["verify", run, "--policy", "ha"], "--policy ha is not the policy of the run"),
     ):
         is_one_line(main([str(a) for a in arguments]), capsys.readouterr().err, message)
     monkeypatch.setattr(export.importlib, "util", nothing)
     for arguments, message in (
         (["--to", "onnx"], "--to onnx needs the package onnx: pip install"),
-        (["--push", "a/b", "--out", tmp_path / "new"], "--push needs the package huggingface_hub"),
+        (
+            ["--push", "a/b", "--out", tmp_path / "new"],
+            "--push needs the package huggingface_hub: pip install 'interact-env[hub]'",
+        ),
     ):
         is_one_line(main(["export", str(run), *map(str, arguments)]), capsys.readouterr().err, message)
     assert list((tmp_path / "there").iterdir()) == []

@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
+import torch
 from cli import is_one_line
 from killing import TINY, child, ended, resume, start, weights_of
 from worlds import MAIN, MAIN_IDS
@@ -151,9 +153,9 @@ def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
         (lambda c: c["config"].pop("n_worlds"), "is not the configuration of a run"),
         (lambda c: c.update(config=[]), "is not the configuration of a run"),
         (lambda c: c.pop("threads"), "lacks threads or versions"),
-        (lambda c: c["config"].update(d_model=32), "is of another run than config.json tells of"),
-        (lambda c: c["config"].update(learning_rate=0.002), "is of another run than config.json"),
-        (lambda c: c["config"].update(n_epochs=-1), "--n-epochs must be >= 1"),
+        (lambda c: c["config"].update(d_model=32), "config.json: is not that which"),
+        (lambda c: c["config"].update(learning_rate=0.002), "config.json: is not that which"),
+        (lambda c: c["config"].update(n_epochs=-1), "--n-epochs must be in [1, 10,000], not -1"),
     ],
 )
 def test_a_changed_configuration_is_refused(tmp_path, change, message):
@@ -190,7 +192,7 @@ def test_a_checkpoint_without_its_training_cannot_go_on(tmp_path):
         weights = saved.policy().weights()
         snapshot = checkpoint.Snapshot(weights, like if tensors is None else tensors, numbers)
         checkpoint.save(run, saved.about, snapshot)
-        config, _ = directory.started(run)
+        config = directory.started(run)
         config.total_steps = 1000  # else there is nothing left to do
         with pytest.raises(LoadError, match=message):
             training.resume(config)
@@ -210,9 +212,8 @@ def test_a_log_that_a_killed_process_left_is_gone_on_with(tmp_path):
     log.write_text("")
     directory.logger(run, 64).close()
     assert log.read_text() == ""
-    log.write_text(f"{directory.STEPS},note\n64,nothing\n")
-    with pytest.raises(LoadError, match=r"progress\.csv: is not the log of a run: .*nothing"):
-        directory.logger(run, 64)
+    log.write_text(f"{directory.STEPS},note\n64,1\n128,nothing\n")
+    assert directory.read_log(run) == {directory.STEPS: [64], "note": [1]}
     log.unlink()
     log.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").write_text(whole)
@@ -225,10 +226,14 @@ def test_what_is_given_with_resume_on_the_command_line(tmp_path, capsys):
     start(run, {"total_steps": 64})
     for arguments, message in (
         (["--n-epochs", "7"], "--n-epochs must not be given with --resume"),
-        (["--policy", "hfa"], "--policy must not be given with --resume"),
+        (["--total-steps=409600"], "--total-steps must not be given with --resume"),
+        (["--no-deterministic"], "--deterministic must not be given with --resume"),
+        (["--policy", "sa"], "--policy must not be given with --resume"),
         (["--out", "elsewhere"], "--out must not be given with --resume"),
         (["--save-every", "soon"], "--save-every must be"),
-        (["--threads", "-1"], "--threads must be >= 0"),
+        (["--threads", "-1"], "--threads must be in [0, 4096], not -1"),
+        (["--checkpoint", "newest"], "checkpoint must be latest, best or the name of one"),
+        (["--checkpoint", "step_000000000999"], "step_000000000999/manifest.json: No such file"),
     ):
         is_one_line(main(["train", "--resume", str(run), *arguments]), capsys.readouterr().err, message)
     is_one_line(main(["train", "--resume", str(tmp_path)]), capsys.readouterr().err, "holds no run")
@@ -237,10 +242,118 @@ def test_what_is_given_with_resume_on_the_command_line(tmp_path, capsys):
     about = json.loads((run / directory.CONFIG).read_text())
     about["versions"]["torch"] = "1.0"
     (run / directory.CONFIG).write_text(json.dumps(about))
-    (run / checkpoint.LATEST).unlink()
+    message = "config.json: is not that which"
+    is_one_line(main(["train", "--resume", str(run)]), capsys.readouterr().err, message)
+    for left in (checkpoint.LATEST, checkpoint.BEST):
+        (run / left).unlink(missing_ok=True)
+    message = "holds no checkpoint (others, for --checkpoint: step_000000000064)"
+    is_one_line(main(["train", "--resume", str(run)]), capsys.readouterr().err, message)
+    shutil.rmtree(run / "step_000000000064")
     assert main(["train", "--resume", str(run)]) == 0
     assert "not bit for bit as it would have: torch 1.0 then" in capsys.readouterr().err
     about["config"]["policy"] = "elsewhere:mine"
     (run / directory.CONFIG).write_text(json.dumps(about))
     message = "--policy elsewhere:mine must be given with --resume: it is the run's own"
     is_one_line(main(["train", "--resume", str(run)]), capsys.readouterr().err, message)
+
+
+def test_a_damaged_checkpoint_is_not_the_end(tmp_path, capsys):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    start(whole, {"total_steps": 320})
+    start(run, {"total_steps": 320})
+    last = checkpoint.load(run).path
+    (last / checkpoint.TRAINING).write_bytes(b"")
+    before = next(name for name in reversed(checkpoint.kept(run)) if name != last.name)
+    is_one_line(
+        main(["train", "--resume", str(run)]), capsys.readouterr().err, f"--checkpoint: {last.name}, "
+    )
+    assert main(["train", "--resume", str(run), "--checkpoint", before]) == 0
+    assert weights_of(run) == weights_of(whole)
+    history = [json.loads(line) for line in (run / directory.HISTORY).read_text().splitlines()]
+    assert [entry["threads"] for entry in history] == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_got_lost_is_asked_for_again(tmp_path):
+    """Python drops what is raised while an object is deleted."""
+
+    class Deleted:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def report(progress):
+        if progress.env_steps == 128:
+            Deleted()
+
+    config = TrainConfig(out=tmp_path / "run", **{**TINY, "total_steps": 640})
+    assert training.train(config, report) == 143
+    assert checkpoint.load(tmp_path / "run").env_steps == 128
+
+
+def test_no_folder_of_another_is_touched(tmp_path):
+    run = tmp_path / "run"
+    for name in ("step_100", "step_000000000064_mine", ".step_notes"):
+        (run / name).mkdir(parents=True)
+        (run / name / "note").write_text("mine")
+    (run / "step_notes.txt").write_text("mine")
+    assert start(run, {"total_steps": 320}) == 0
+    assert len(list(run.glob("*/note"))) == 3
+    assert (run / "step_notes.txt").read_text() == "mine"
+    (run / directory.CONFIG).unlink()
+    with pytest.raises(FileExistsError, match="holds checkpoints already"):
+        start(run)
+
+
+def test_what_is_written_follows_no_link(tmp_path):
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    stopped(run, 128, {"total_steps": 256})
+    victim.write_text("mine")
+    for name in (".latest", ".progress.csv", "learning_curve.png", ".learning_curve.png", ".resumed.jsonl"):
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(victim)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert not list(run.glob(".*.csv"))
+    os.mkfifo(run / ".learning_curve.png")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert victim.read_text() == "mine"
+    assert not (run / "learning_curve.png").is_symlink()
+
+
+def turned(dtypes, value):
+    def change(tensors):
+        for name, tensor in tensors.items():
+            if name.startswith("worlds.") and tensor.dtype in dtypes:
+                tensor.fill_(value)
+
+    return change
+
+
+WHOLE = (torch.int32, torch.int64)
+TAMPERED = {
+    "a position beyond the generator's words": lambda t: t["random.numpy"][-1].fill_(2**31 - 1),
+    "no state of a generator": lambda t: t["random.torch"].zero_(),
+    "large whole numbers": turned(WHOLE, 2**30),
+    "negative whole numbers": turned(WHOLE, -5),
+    "nobody": turned((torch.bool,), False),
+    "all over": lambda t: t["worlds.over"].fill_(True),
+    "a heading that is none": lambda t: t["worlds.state.heading"].fill_(9),
+    "a step beyond the last": lambda t: t["worlds.clock.steps"].fill_(10**6),
+    "large floats": turned((torch.float32,), torch.inf),
+    "moments that are none": lambda t: t["optimizer.0.exp_avg"].fill_(torch.nan),
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED)
+def test_a_state_that_cannot_be_is_refused(tmp_path, change, monkeypatch):
+    """Whoever means harm can make the sums fit: what comes out must be worlds that can be stepped."""
+    run = tmp_path / "run"
+    stopped(run, 128, {})
+    saved = checkpoint.load(run)
+    with saved.training() as there:
+        tensors = {name: there._file.get_tensor(name) for name in there.names}
+    change(tensors)
+    monkeypatch.setattr(torch, "isfinite", lambda t: torch.ones(()))  # or it would not be saved
+    checkpoint.save(run, saved.about, checkpoint.Snapshot(saved.policy().weights(), tensors, saved.numbers))
+    monkeypatch.undo()
+    with pytest.raises(LoadError, match=r"training\.safetensors: "):
+        resume(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.table import Table
@@ -24,8 +24,8 @@ class EvaluateConfig:
 
     run: tyro.conf.Positional[Path]
     """Directory of the run; the results are saved in it."""
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which checkpoint of the run."""
+    checkpoint: str = "latest"
+    """Which checkpoint of the run: latest, best, or one by its name, as step_000000100000."""
     n_agents: str = "2,4,8,16,32,64,128"
     """Numbers of agents, with commas between."""
     episodes: int = 64

@@ -22,8 +22,8 @@ class ExportConfig:
     """Formats: onnx and torchscript run without this package, safetensors is for policies.load."""
     out: Path | None = None
     """Folder to make; by default `export` in the run's directory."""
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which checkpoint of the run."""
+    checkpoint: str = "latest"
+    """Which checkpoint of the run: latest, best, or one by its name, as step_000000100000."""
     env: str = ""
     """The run's world, if it is one of your own, as my_module:my_world_v0."""
     policy: str = ""

@@ -25,22 +25,33 @@ class VerifyConfig:
 
 def run(config: VerifyConfig) -> int:
     """`interact-env verify`."""
+    from policies import LoadError
     from train import checkpoint, directory
     from train.commands import runs
 
-    table = Table("", "checkpoint", "env steps", "parameters", "bytes", "to go on with")
-    for pointer in (checkpoint.LATEST, checkpoint.BEST):
-        if pointer == checkpoint.BEST and not (config.run / pointer).exists():
-            continue
-        saved = runs.load(config.run, config.env, config.policy, pointer)
+    def load(which: str) -> checkpoint.Checkpoint:
+        return runs.load(config.run, config.env, config.policy, which)
+
+    if not config.run.is_dir():
+        raise ValueError(f"{config.run} is not the directory of a run")
+    started = (config.run / directory.CONFIG).exists()
+    if started:
+        directory.started(config.run)
+    pointers = [name for name in (checkpoint.LATEST, checkpoint.BEST) if (config.run / name).exists()]
+    pointed = {name: load(name).path.name for name in pointers}
+    if checkpoint.LATEST not in pointed:
+        raise LoadError(f"{config.run} holds no checkpoint")
+    table = Table("checkpoint", "", "env steps", "parameters", "bytes", "to go on with")
+    for name in checkpoint.kept(config.run):
+        saved = load(name)
+        if started and saved.run != directory.digest(config.run):
+            raise LoadError(f"{config.run / directory.CONFIG}: is not that which {saved.path} was made with")
         n_parameters = sum(tensor.numel() for tensor in saved.policy().weights().values())
         with saved.training() as tensors:
             whole = "yes" if tensors.names else "no"
         size = sum(file.stat().st_size for file in saved.path.iterdir())
         numbers = (f"{number:,}" for number in (saved.env_steps, n_parameters, size))
-        table.add_row(pointer, saved.path.name, *numbers, whole)
-    if (config.run / directory.CONFIG).exists():
-        directory.started(config.run)
+        table.add_row(name, ", ".join(p for p in pointers if pointed[p] == name), *numbers, whole)
     console.print(table)
     console.print(f"{config.run} is whole", highlight=False, soft_wrap=True)
     return 0

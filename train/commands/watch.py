@@ -23,8 +23,8 @@ class WatchConfig:
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Directories of one run, or of two to see side by side with the same seed; none: see --policy."""
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which checkpoint of the runs."""
+    checkpoint: str = "latest"
+    """Which checkpoint of the runs: latest, best, or one by its name, as step_000000100000."""
     n_agents: int = 0
     """Number of agents, at the density of training; 0: as many as in training."""
     seed: int = 0
