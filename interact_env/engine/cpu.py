@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from gymnasium import spaces
 
+from interact_env import check
 from interact_env.engine.cache import keep_on_disk
 from interact_env.engine.random import WORLD, Key, bits
 from interact_env.engine.rule import JIT, rule
@@ -17,6 +19,9 @@ from interact_env.world import Repeat, World
 # Purposes of the engine's own draws; worlds count theirs from 0.
 COUNT = 0x7FFFFFFF
 ACTION = 0x80000000
+
+# Pairs of agents (B * L * L) above which waking the threads pays.
+_PARALLEL_PAIRS = 32_768
 
 
 class Clock(NamedTuple):
@@ -42,6 +47,18 @@ class Counts(NamedTuple):
 
     counts: np.ndarray  # (K,) int64
     thresholds: np.ndarray  # (K - 1,) uint64
+
+
+class Arrays(NamedTuple):
+    """All that the loops of B worlds read and write: numpy arrays here, torch tensors on a GPU."""
+
+    params: Any
+    seed: np.ndarray  # (3,) uint64: low and high word, number of world 0; see `key_of`
+    population: Counts
+    state: Any  # State, its fields with a leading axis
+    clock: Clock
+    out: Result
+    over: np.ndarray  # (B,) bool, must be reset before the next step
 
 
 class Loop(NamedTuple):
@@ -89,12 +106,12 @@ _PER_FIELD = (
 )
 
 
-def _over_fields(state: Any, template: str) -> Callable[..., Any]:
+def _over_fields(state: Any, template: str, **used: Any) -> Callable[..., Any]:
     """A compiled function over every field of a State: numba cannot loop over unequal arrays."""
     head, _, rest = template.partition("{")
     body, _, tail = rest.partition("}")
     source = head + " ".join(body.replace("FIELD", f) for f in state._fields) + tail
-    namespace: dict[str, Any] = {"State": state, "copy_array": _copy_array}
+    namespace: dict[str, Any] = {"State": state, "copy_array": _copy_array, **used}
     exec(source, namespace)  # noqa: S102  # the text above and field names only
     return rule(namespace[head.split()[1].partition("(")[0]])
 
@@ -172,9 +189,9 @@ def _step(
     phases, score = _in_turn(world.PHASES), world.score
 
     @rule
-    def step_world(params, batch, batch_after, actions, clock, out, b):
-        state, after = view(batch, b), view(batch_after, b)
-        copy(state, after)
+    def step_world(params, batch, batch_before, actions, clock, out, b):
+        state, after = view(batch_before, b), view(batch, b)
+        copy(after, state)
         phases(params, state, actions[b], after)
         for i in range(state.alive.size):
             if state.alive[i]:
@@ -188,9 +205,9 @@ def _step(
         out.truncated[b] = clock.steps[b] == params.max_cycles
         show(params, after, out.rows[b])
 
-    def step(params, batch, batch_after, actions, clock, out):
+    def step(params, batch, batch_before, actions, clock, out):
         for b in numba.prange(clock.steps.size):
-            step_world(params, batch, batch_after, actions, clock, out, b)
+            step_world(params, batch, batch_before, actions, clock, out, b)
 
     return loop(step)
 
@@ -259,10 +276,9 @@ def _views(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[...,
 
 
 @functools.cache
-def scripted(world: World, name: str) -> Loop:
-    """The loop that lets every agent choose by the scripted policy `name` of the world."""
+def scripted(world: World, policy: Callable[..., None]) -> Loop:
+    """The loop that lets every agent choose by a policy, such as a scripted one of the world."""
     view = _over_fields(type(world.blank(world.configure())), _PER_FIELD[0])
-    policy = world.POLICIES[name]
 
     def act(params, seed, batch, clock, out):
         for b in numba.prange(clock.steps.size):
@@ -272,6 +288,40 @@ def scripted(world: World, name: str) -> Loop:
                     policy(params, key, state, i, clock.steps[b], out[b])
 
     return loop(act)
+
+
+def random_policy(space: spaces.Space[Any]) -> Callable[..., None]:
+    """A policy that draws every action uniformly and anew at every step."""
+    if isinstance(space, spaces.Discrete):
+        return _random_choice(int(space.n))
+    assert isinstance(space, spaces.Box)
+    low, high = (tuple(bound.astype(np.float32)) for bound in (space.low, space.high))
+    return _random_vector(low, high)
+
+
+@functools.cache
+def _random_choice(n: int) -> Callable[..., None]:
+    n_choices = np.uint64(n)
+
+    @rule
+    def choose(params, key, state, i, clock, action):
+        word = bits(key, i, ACTION + clock)[0] >> np.uint64(8)
+        action[i] = np.int64((word * n_choices) >> np.uint64(24))
+
+    return choose
+
+
+@functools.cache
+def _random_vector(low: tuple[np.float32, ...], high: tuple[np.float32, ...]) -> Callable[..., None]:
+    n = len(low)
+
+    @rule
+    def choose(params, key, state, i, clock, action):
+        for k in range(n):
+            word = bits(key, i * n + k, ACTION + clock)[0] >> np.uint64(8)
+            action[i, k] = low[k] + np.float32(word) * np.float32(2.0**-24) * (high[k] - low[k])
+
+    return choose
 
 
 @rule
@@ -293,12 +343,150 @@ def draw_count(population, word):
     return population.counts[low]
 
 
-@rule
-def random_actions(seed, clock, out):
-    """Fill out (B, L, K) with uniform float32 in [0, 1), drawn anew at every step."""
-    for b in range(out.shape[0]):
-        key = key_of(seed, clock, b)
-        for i in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                word = bits(key, i * out.shape[2] + k, ACTION + clock.steps[b])[0]
-                out[b, i, k] = np.float32(word >> np.uint64(8)) * np.float32(2.0**-24)
+class Engine:
+    """Keeps the arrays of B worlds in numpy and runs the loops over them."""
+
+    device = "cpu"
+
+    def __init__(self, world: World, space: spaces.Space[Any], n_threads: int | None) -> None:
+        """Find the loops of a world; `n_threads` None: one for a small batch, else all."""
+        self._world, self._space, self._n_threads = world, space, n_threads
+        self._kernels = kernels(world)
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """An array of the engine's own."""
+        return values.copy()
+
+    def host(self, array: np.ndarray) -> np.ndarray:
+        """The array in numpy, without a copy where it is there."""
+        return array
+
+    def write(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Overwrite an array of the engine's own."""
+        array[...] = values
+
+    def bind(self, arrays: Arrays) -> None:
+        """Take the arrays that the loops work on."""
+        self._arrays = arrays
+        self._before = type(arrays.state)(*map(np.zeros_like, arrays.state))
+        self._threads = _threads(self._n_threads, *arrays.state.alive.shape)
+
+    def chosen(self, mask: Any) -> np.ndarray:
+        """The worlds that a mask chooses.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        n_worlds = len(self._arrays.over)
+        mask = np.ones(n_worlds, np.bool_) if mask is None else np.asarray(mask)
+        if mask.shape != (n_worlds,) or mask.dtype != np.bool_:
+            raise ValueError(f"mask must be bool of shape ({n_worlds},), not {mask.dtype} of {mask.shape}")
+        return mask
+
+    def blank_actions(self) -> np.ndarray:
+        """Zeros (B, L) int64 or (B, L, K) float32."""
+        shape = (*self._arrays.state.alive.shape, *(self._space.shape or ()))
+        return np.zeros(shape, bounds(self._space)[0].dtype)
+
+    def checked(self, actions: Any) -> np.ndarray:
+        """Actions in the dtype of `blank_actions`; the worlds are ready for them.
+
+        Raises:
+            ValueError: another shape or kind, or a value that is not allowed.
+            RuntimeError: a world is over.
+        """
+        arrays, space, like = self._arrays, self._space, self.blank_actions()
+        if arrays.over.any():
+            first = int(np.flatnonzero(arrays.over)[0])
+            raise RuntimeError(over_text(first, int(arrays.clock.episode[first])))
+        try:
+            given = np.asarray(actions)
+        except ValueError:
+            raise ValueError(f"actions must be an array of shape {like.shape}") from None
+        discrete = isinstance(space, spaces.Discrete)
+        if given.shape != like.shape or given.dtype.kind not in ("iu" if discrete else "f"):
+            raise ValueError(
+                f"actions must be {'integers' if discrete else 'floats'} of shape {like.shape}, "
+                f"not {given.dtype} of {given.shape}"
+            )
+        low, high = bounds(space)
+        good = (given >= low) & (given <= high)
+        bad = arrays.state.alive & ~(good if discrete else good.all(axis=-1))
+        if bad.any():
+            b, i = (int(k[0]) for k in np.nonzero(bad))
+            raise ValueError(f"actions[{b}, {i}] must be {allowed(space)}, not {given[b, i]}")
+        return given.astype(like.dtype, copy=False)
+
+    def raise_faults(self) -> None:
+        """Nothing to do: `checked` has raised."""
+
+    def step(self, actions: np.ndarray) -> None:
+        """Advance every world by actions that are known to be good."""
+        params, _, _, state, clock, out, over = self._arrays
+        self._run(self._kernels.step, params, state, self._before, actions, clock, out)
+        np.logical_or(out.truncated, ~state.alive.any(axis=1), out=over)
+
+    def reset(self, mask: np.ndarray) -> None:
+        """Start the next episode of the worlds that `mask` chooses."""
+        params, seed, population, state, clock, out, over = self._arrays
+        self._run(self._kernels.reset, params, seed, population, mask, state, clock, out)
+        over[mask] = False
+
+    def visible(self) -> np.ndarray:
+        """(B, L, L) bool, who sees whom."""
+        n_worlds, n_slots = self._arrays.state.alive.shape
+        out = np.empty((n_worlds, n_slots, n_slots), np.bool_)
+        self._run(self._kernels.visible, self._arrays.params, self._arrays.state, out)
+        return out
+
+    def act(self, policy: Callable[..., None], out: np.ndarray) -> None:
+        """Fill in the actions of every living agent by a policy."""
+        params, seed, _, state, clock, _, _ = self._arrays
+        self._run(scripted(self._world, policy), params, seed, state, clock, out)
+
+    def _run(self, loop: Loop, *arguments: Any) -> None:
+        if self._threads == 1:
+            loop.serial(*arguments)
+            return
+        before = numba.get_num_threads()
+        numba.set_num_threads(self._threads)
+        try:
+            loop.parallel(*arguments)
+        finally:
+            numba.set_num_threads(before)
+
+
+def bounds(space: spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest action: (1,) int64 of a Discrete, (K,) float32 of a Box."""
+    if isinstance(space, spaces.Discrete):
+        return np.zeros(1, np.int64), np.array([space.n - 1], np.int64)
+    assert isinstance(space, spaces.Box)
+    return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def allowed(space: spaces.Space[Any]) -> str:
+    """What an action may be, for a message."""
+    low, high = bounds(space)
+    if isinstance(space, spaces.Discrete):
+        return f"in [0, {space.n})"
+    return f"within [{low.min():g}, {high.max():g}]"
+
+
+def over_text(world: int, episode: int) -> str:
+    """Why a world cannot be stepped, for a message."""
+    if episode < 0:
+        return f"world {world} has not been reset"
+    return f"world {world} is over: call reset(batch.over) before the next step"
+
+
+def _threads(n_threads: int | None, n_worlds: int, n_slots: int) -> int:
+    if n_threads is None:
+        return (
+            min(numba.get_num_threads(), n_worlds) if n_worlds * n_slots * n_slots >= _PARALLEL_PAIRS else 1
+        )
+    return check.whole("n_threads", n_threads, 1, max_threads())
+
+
+def max_threads() -> int:
+    """The most threads that numba can use here; NUMBA_NUM_THREADS sets it before the first import."""
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
