@@ -147,8 +147,8 @@ class WorldBatch:
         """Wait for the GPU and raise what `step` could not since the last check; nothing on the CPU.
 
         Raises:
-            ValueError: an action was not allowed; of those of the first bad step, the first agent's.
-            RuntimeError: a world was stepped after it was over.
+            ValueError: an action was not allowed; the message names the first world and agent of those.
+            RuntimeError: a world was stepped when it was over.
         """
         self._engine.raise_faults()
 

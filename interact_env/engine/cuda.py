@@ -185,10 +185,11 @@ def _step(world: World, view: Callable[..., Any], copy: Callable[..., None]) -> 
             state = view(batch, b)
             copy(state, before, mine)
             truncated = clock.steps[b] + 1 == params.max_cycles
-            cuda.syncthreads()
-            leads = lane < mine.end and lane == 0
+            leads = lane == 0 and mine.end > 0
             if leads:
-                over[b] = True
+                over[b] = True  # unless one who goes on says no
+            cuda.syncthreads()
+            if leads:
                 clock.steps[b] += 1
                 out.truncated[b] = truncated
             phases(params, before, actions[b], state, mine)
@@ -222,7 +223,7 @@ def _reset(world: World, view: Callable[..., Any], clear: Callable[..., None]) -
         while first < n_worlds:
             b = min(first + place, n_worlds - 1)
             mine = Mine(lane, n_slots if first + place < n_worlds and mask[b] else 0, lanes)
-            leads = lane < mine.end and lane == 0
+            leads = lane == 0 and mine.end > 0
             state = view(batch, b)
             clear(state, mine)
             cuda.syncthreads()  # all have read the mask, which may be `over`
@@ -328,7 +329,8 @@ class _GPU:
 
     def share(self, tensor: torch.Tensor) -> Any:
         """The same memory for a kernel."""
-        return cuda.as_cuda_array(tensor.detach(), sync=False)
+        with torch.cuda.device(self.device):
+            return cuda.as_cuda_array(tensor.detach(), sync=False)
 
     def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         """Run a kernel after what is on torch's current stream."""

@@ -1,4 +1,4 @@
-"""Compile every registered world's kernels for a GPU that is not there: python ptx.py 90 prints their PTX facts.
+"""Compile every world's kernels for a GPU that is not there: python ptx.py 90 prints facts of their PTX.
 
 numba asks the GPU at hand what to compile device functions for; here the command line says it.
 """
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import springs
-from numba import cuda, types, typeof
+from numba import cuda, typeof, types
 from numba.cuda import dispatcher
 from worlds import MAIN
 
