@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from interact_env import check
 from interact_env.engine import cpu
+from interact_env.engine.pairs import Scratch, scratch
 from interact_env.population import population
 from interact_env.world import World, precision
 
@@ -80,6 +81,7 @@ class WorldBatch:
         self._first_world = check.whole("first_world", first_world, 0, 2**32 - 1)
         self._kernels = cpu.kernels(world)
         self._state, self._after = self._blank(), self._blank()
+        self._scratch = self._blank_scratch()
         self._clock = cpu.Clock(*(np.full(self.n_worlds, v, np.int64) for v in (-1, 0, 0)))
         self._out = self._blank_result()
         self.over = np.ones(self.n_worlds, np.bool_)
@@ -143,7 +145,16 @@ class WorldBatch:
 
     def advance(self, actions: np.ndarray) -> Step:
         """`step` for actions that are known to be good: int64 (B, L) or float32 (B, L, K)."""
-        self._run(self._kernels.step, self.params, self._state, self._after, actions, self._clock, self._out)
+        self._run(
+            self._kernels.step,
+            self.params,
+            self._state,
+            self._after,
+            actions,
+            self._clock,
+            self._out,
+            self._scratch,
+        )
         self._state, self._after = self._after, self._state
         out = self._out
         np.logical_or(out.truncated, ~self._state.alive.any(axis=1), out=self.over)
@@ -310,6 +321,10 @@ class WorldBatch:
             truncated=np.zeros(self.n_worlds, np.bool_),
             metrics=np.zeros((*shape, len(self.world.METRICS)), self.dtype),
         )
+
+    def _blank_scratch(self) -> Scratch:
+        one = cpu.fields(self.world, self.params)
+        return scratch(one._replace(state=self.state()), self._threads)
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is None:

@@ -10,9 +10,11 @@ import numba
 import numpy as np
 
 from interact_env.engine.cache import keep_on_disk
+from interact_env.engine.generated import generated
+from interact_env.engine.pairs import Fields, sum_pairs
 from interact_env.engine.random import WORLD, Key, bits
 from interact_env.engine.rule import JIT, rule
-from interact_env.world import Repeat, World
+from interact_env.world import Pairs, Phase, Repeat, World
 
 # Purposes of the engine's own draws; worlds count theirs from 0.
 COUNT = 0x7FFFFFFF
@@ -70,33 +72,29 @@ def loop(function: Callable[..., None]) -> Loop:
 @functools.cache
 def kernels(world: World) -> Kernels:
     """The compiled loops of `world`; each compiles at its first call, in a second or two."""
-    fields = type(world.blank(world.configure()))
-    view, copy, clear = (_over_fields(fields, text) for text in _PER_FIELD)
+    found = fields(world, world.configure())
+    names, kind = found.state._fields, type(found.state)
+    view = generated("view(batch, b)", "return State({batch.FIELD[b],})", names, State=kind)
+    copy = generated(
+        "copy(source, target)", "{copy_array(source.FIELD, target.FIELD);}", names, copy_array=_copy_array
+    )
+    clear = generated("clear(state)", "{state.FIELD[:] = 0;}", names)
     sees = _sees(world)
     show = _show(world)
     return Kernels(
-        step=_step(world, view, copy, show),
+        step=_step(world, view, copy, show, found),
         reset=_reset(world, view, clear, show),
         visible=_visible(view, sees),
         views=_views(view, sees),
     )
 
 
-_PER_FIELD = (
-    "def view(batch, b): return State({batch.FIELD[b],})",
-    "def copy(source, target): {copy_array(source.FIELD, target.FIELD);}",
-    "def clear(state): {state.FIELD[:] = 0;}",
-)
-
-
-def _over_fields(state: Any, template: str) -> Callable[..., Any]:
-    """A compiled function over every field of a State: numba cannot loop over unequal arrays."""
-    head, _, rest = template.partition("{")
-    body, _, tail = rest.partition("}")
-    source = head + " ".join(body.replace("FIELD", f) for f in state._fields) + tail
-    namespace: dict[str, Any] = {"State": state, "copy_array": _copy_array}
-    exec(source, namespace)  # noqa: S102  # the text above and field names only
-    return rule(namespace[head.split()[1].partition("(")[0]])
+def fields(world: World, params: Any) -> Fields:
+    """A State of one world; a field is per agent if one slot more makes it longer."""
+    state: Any = world.blank(params)
+    more = world.blank(params._replace(n_max=params.n_max + 1))
+    names = (name for name, one, other in zip(state._fields, state, more, strict=True) if len(one) < len(other))
+    return Fields(state, frozenset(names))
 
 
 @rule
@@ -131,34 +129,43 @@ def _sees(world: World) -> Callable[..., bool]:
     return sees
 
 
-def _in_turn(phases: tuple[Callable[..., None] | Repeat, ...]) -> Callable[..., None]:
+def _in_turn(phases: tuple[Phase, ...], fields: Fields) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
 
     def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
         @rule
-        def both(params, state, actions, after):
-            first(params, state, actions, after)
-            second(params, state, actions, after)
+        def both(params, state, actions, after, scratch, t):
+            first(params, state, actions, after, scratch, t)
+            second(params, state, actions, after, scratch, t)
 
         return both
 
-    return functools.reduce(then, map(_sweep, phases))
+    return functools.reduce(then, [_sweep(phase, fields) for phase in phases])
 
 
-def _sweep(phase: Callable[..., None] | Repeat) -> Callable[..., None]:
-    """One phase for every agent, or several phases as often as their Repeat says."""
+def _sweep(phase: Phase, fields: Fields) -> Callable[..., None]:
+    """One phase for every agent or pair, or several phases as often as their Repeat says."""
     if isinstance(phase, Repeat):
-        times, once = phase.times, _in_turn(phase.phases)
+        times, once = phase.times, _in_turn(phase.phases, fields)
 
         @rule
-        def again(params, state, actions, after):
+        def again(params, state, actions, after, scratch, t):
             for _ in range(times(params)):
-                once(params, state, actions, after)
+                once(params, state, actions, after, scratch, t)
 
         return again
 
+    if isinstance(phase, Pairs):
+        total = sum_pairs(phase, fields)
+
+        @rule
+        def pairs(params, state, actions, after, scratch, t):
+            total(params, after, scratch, t)
+
+        return pairs
+
     @rule
-    def sweep(params, state, actions, after):
+    def sweep(params, state, actions, after, scratch, t):
         for i in range(state.alive.size):
             if state.alive[i]:
                 phase(params, state, actions, i, after)
@@ -167,15 +174,19 @@ def _sweep(phase: Callable[..., None] | Repeat) -> Callable[..., None]:
 
 
 def _step(
-    world: World, view: Callable[..., Any], copy: Callable[..., None], show: Callable[..., None]
+    world: World,
+    view: Callable[..., Any],
+    copy: Callable[..., None],
+    show: Callable[..., None],
+    fields: Fields,
 ) -> Loop:
-    phases, score = _in_turn(world.PHASES), world.score
+    phases, score = _in_turn(world.PHASES, fields), world.score
 
     @rule
-    def step_world(params, batch, batch_after, actions, clock, out, b):
+    def step_world(params, batch, batch_after, actions, clock, out, scratch, b, t):
         state, after = view(batch, b), view(batch_after, b)
         copy(state, after)
-        phases(params, state, actions[b], after)
+        phases(params, state, actions[b], after, scratch, t)
         for i in range(state.alive.size):
             if state.alive[i]:
                 out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
@@ -188,9 +199,12 @@ def _step(
         out.truncated[b] = clock.steps[b] == params.max_cycles
         show(params, after, out.rows[b])
 
-    def step(params, batch, batch_after, actions, clock, out):
-        for b in numba.prange(clock.steps.size):
-            step_world(params, batch, batch_after, actions, clock, out, b)
+    def step(params, batch, batch_after, actions, clock, out, scratch):
+        # One part of the worlds for each thread, which has a scratch of its own.
+        n_parts, n_worlds = len(scratch.order), clock.steps.size
+        for t in numba.prange(n_parts):
+            for b in range(t * n_worlds // n_parts, (t + 1) * n_worlds // n_parts):
+                step_world(params, batch, batch_after, actions, clock, out, scratch, b, t)
 
     return loop(step)
 
@@ -261,7 +275,8 @@ def _views(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[...,
 @functools.cache
 def scripted(world: World, name: str) -> Loop:
     """The loop that lets every agent choose by the scripted policy `name` of the world."""
-    view = _over_fields(type(world.blank(world.configure())), _PER_FIELD[0])
+    state: Any = world.blank(world.configure())
+    view = generated("view(batch, b)", "return State({batch.FIELD[b],})", state._fields, State=type(state))
     policy = world.POLICIES[name]
 
     def act(params, seed, batch, clock, out):
