@@ -153,7 +153,7 @@ class WorldBatch:
             actions,
             self._clock,
             self._out,
-            self._scratch,
+            *self._scratch,
         )
         self._state, self._after = self._after, self._state
         out = self._out
@@ -322,7 +322,7 @@ class WorldBatch:
             metrics=np.zeros((*shape, len(self.world.METRICS)), self.dtype),
         )
 
-    def _blank_scratch(self) -> Scratch:
+    def _blank_scratch(self) -> tuple[Any, Scratch]:
         one = cpu.fields(self.world, self.params)
         return scratch(one._replace(state=self.state()), self._threads)
 

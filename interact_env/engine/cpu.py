@@ -13,7 +13,7 @@ from interact_env.engine.cache import keep_on_disk
 from interact_env.engine.generated import generated
 from interact_env.engine.pairs import Fields, sum_pairs
 from interact_env.engine.random import WORLD, Key, bits
-from interact_env.engine.rule import JIT, rule
+from interact_env.engine.rule import JIT, apart, inner, rule
 from interact_env.world import Pairs, Phase, Repeat, World
 
 # Purposes of the engine's own draws; worlds count theirs from 0.
@@ -97,7 +97,7 @@ def fields(world: World, params: Any) -> Fields:
     return Fields(state, frozenset(names))
 
 
-@rule
+@inner
 def _copy_array(source, target):
     for k in range(source.size):
         target.flat[k] = source.flat[k]
@@ -106,7 +106,7 @@ def _copy_array(source, target):
 def _show(world: World) -> Callable[..., None]:
     observe = world.observe
 
-    @rule
+    @inner
     def show(params, state, rows):
         for i in range(state.alive.size):
             if state.alive[i]:
@@ -119,10 +119,10 @@ def _show(world: World) -> Callable[..., None]:
 
 def _sees(world: World) -> Callable[..., bool]:
     if world.visible is None:
-        return rule(lambda params, state, i, j: True)
+        return inner(lambda params, state, i, j: True)
     within_sight = world.visible
 
-    @rule
+    @inner
     def sees(params, state, i, j):
         return params.vision_radius == np.inf or within_sight(params, state, i, j)
 
@@ -131,41 +131,27 @@ def _sees(world: World) -> Callable[..., bool]:
 
 def _in_turn(phases: tuple[Phase, ...], fields: Fields) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
-
-    def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
-        @rule
-        def both(params, state, actions, after, scratch, t):
-            first(params, state, actions, after, scratch, t)
-            second(params, state, actions, after, scratch, t)
-
-        return both
-
-    return functools.reduce(then, [_sweep(phase, fields) for phase in phases])
+    sweeps = {f"phase_{k}": _sweep(phase, fields) for k, phase in enumerate(phases)}
+    arguments = "(params, state, actions, after, packed, scratch, t)"
+    return generated("in_turn" + arguments, "{FIELD" + arguments + ";}", sweeps, **sweeps)
 
 
 def _sweep(phase: Phase, fields: Fields) -> Callable[..., None]:
     """One phase for every agent or pair, or several phases as often as their Repeat says."""
+    if isinstance(phase, Pairs):
+        return sum_pairs(phase, fields)
     if isinstance(phase, Repeat):
         times, once = phase.times, _in_turn(phase.phases, fields)
 
-        @rule
-        def again(params, state, actions, after, scratch, t):
+        @inner
+        def again(params, state, actions, after, packed, scratch, t):
             for _ in range(times(params)):
-                once(params, state, actions, after, scratch, t)
+                once(params, state, actions, after, packed, scratch, t)
 
         return again
 
-    if isinstance(phase, Pairs):
-        total = sum_pairs(phase, fields)
-
-        @rule
-        def pairs(params, state, actions, after, scratch, t):
-            total(params, after, scratch, t)
-
-        return pairs
-
-    @rule
-    def sweep(params, state, actions, after, scratch, t):
+    @inner
+    def sweep(params, state, actions, after, packed, scratch, t):
         for i in range(state.alive.size):
             if state.alive[i]:
                 phase(params, state, actions, i, after)
@@ -182,29 +168,29 @@ def _step(
 ) -> Loop:
     phases, score = _in_turn(world.PHASES, fields), world.score
 
-    @rule
-    def step_world(params, batch, batch_after, actions, clock, out, scratch, b, t):
-        state, after = view(batch, b), view(batch_after, b)
-        copy(state, after)
-        phases(params, state, actions[b], after, scratch, t)
-        for i in range(state.alive.size):
-            if state.alive[i]:
-                out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
-                out.terminated[b, i] = not after.alive[i]
-            else:
-                out.reward[b, i] = 0
-                out.terminated[b, i] = False
-                out.metrics[b, i] = 0
-        clock.steps[b] += 1
-        out.truncated[b] = clock.steps[b] == params.max_cycles
-        show(params, after, out.rows[b])
-
-    def step(params, batch, batch_after, actions, clock, out, scratch):
-        # One part of the worlds for each thread, which has a scratch of its own.
+    @apart
+    def step_worlds(params, batch, batch_after, actions, clock, out, packed, scratch, t):
         n_parts, n_worlds = len(scratch.order), clock.steps.size
-        for t in numba.prange(n_parts):
-            for b in range(t * n_worlds // n_parts, (t + 1) * n_worlds // n_parts):
-                step_world(params, batch, batch_after, actions, clock, out, scratch, b, t)
+        for b in range(t * n_worlds // n_parts, (t + 1) * n_worlds // n_parts):
+            state, after = view(batch, b), view(batch_after, b)
+            copy(state, after)
+            phases(params, state, actions[b], after, packed, scratch, t)
+            for i in range(state.alive.size):
+                if state.alive[i]:
+                    out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
+                    out.terminated[b, i] = not after.alive[i]
+                else:
+                    out.reward[b, i] = 0
+                    out.terminated[b, i] = False
+                    out.metrics[b, i] = 0
+            clock.steps[b] += 1
+            out.truncated[b] = clock.steps[b] == params.max_cycles
+            show(params, after, out.rows[b])
+
+    def step(params, batch, batch_after, actions, clock, out, packed, scratch):
+        # One part of the worlds for each thread, which has a scratch of its own.
+        for t in numba.prange(len(scratch.order)):
+            step_worlds(params, batch, batch_after, actions, clock, out, packed, scratch, np.int64(t))
 
     return loop(step)
 
@@ -212,9 +198,9 @@ def _step(
 def _reset(
     world: World, view: Callable[..., Any], clear: Callable[..., None], show: Callable[..., None]
 ) -> Loop:
-    begin, spawn = world.begin or rule(lambda params, key, n, state: None), world.spawn
+    begin, spawn = world.begin or inner(lambda params, key, n, state: None), world.spawn
 
-    @rule
+    @inner
     def reset_world(params, seed, population, batch, clock, out, b):
         clock.episode[b] += 1
         clock.steps[b] = 0
@@ -289,7 +275,7 @@ def scripted(world: World, name: str) -> Loop:
     return loop(act)
 
 
-@rule
+@inner
 def key_of(seed, clock, b):
     """The key of the running episode; `seed` is (low word, high word, number of the first world)."""
     return Key(seed[0], seed[1], seed[2] + np.uint64(b), np.uint64(clock.episode[b]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from interact_env.engine.rule import rule
+from interact_env.engine.rule import inner
 
 
 def generated(head: str, body: str, names: Iterable[str], **namespace: Any) -> Callable[..., Any]:
@@ -21,4 +21,4 @@ def generated(head: str, body: str, names: Iterable[str], **namespace: Any) -> C
     each, _, behind = rest.partition("}")
     statement = before + " ".join(each.replace("FIELD", name) for name in names) + behind
     exec(f"def {head}: {statement or 'pass'}", namespace)  # noqa: S102  # our own text and field names only
-    return rule(namespace[head.partition("(")[0]])
+    return inner(namespace[head.partition("(")[0]])

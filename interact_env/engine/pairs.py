@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from interact_env.engine.cache import names_read
 from interact_env.engine.generated import generated
-from interact_env.engine.rule import rule
+from interact_env.engine.rule import inner
 from interact_env.world import Near, Pairs
 
 # Agents whose sums grow together, and how many of float32 a CPU adds at once.
@@ -30,9 +30,8 @@ _0 = np.int8(0)  # leaves a number of any dtype as it is
 
 
 class Scratch(NamedTuple):
-    """Work space of T threads for worlds of L slots; nothing in it outlives a phase."""
+    """Lists of agents, for T threads and worlds of L slots."""
 
-    packed: Any  # State of arrays (T, ..., L rounded up): the agents of a world on the last axis
     order: np.ndarray  # (T, L) int32, the agent of each packed row
     cell: np.ndarray  # (T, L) int32, the cell of each agent
     start: np.ndarray  # (T, L + 2) int32, the first packed row of each cell
@@ -46,8 +45,13 @@ class Fields(NamedTuple):
     per_agent: frozenset[str]
 
 
-def scratch(fields: Fields, n_threads: int) -> Scratch:
-    """Work space for worlds of the shapes and dtypes of `fields.state`."""
+def scratch(fields: Fields, n_threads: int) -> tuple[Any, Scratch]:
+    """Work space of T = `n_threads` threads for worlds of the shapes and dtypes of `fields.state`.
+
+    Returns:
+        packed, a State of arrays (T, ..., L rounded up) with the agents of a world on the last axis; and
+        the rest. Nothing in them outlives a phase.
+    """
     n = len(fields.state.alive)
     room = -(-n // _LANES) * _LANES
     packed = (
@@ -55,39 +59,39 @@ def scratch(fields: Fields, n_threads: int) -> Scratch:
         for name, a in fields.state._asdict().items()
     )
     order, cell, start = (np.zeros((n_threads, m), np.int32) for m in (n, n, n + 2))
-    return Scratch(type(fields.state)(*packed), order, cell, start, CELLS_FROM)
+    return type(fields.state)(*packed), Scratch(order, cell, start, CELLS_FROM)
 
 
 def sum_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
-    """The compiled loop of a phase over pairs: loop(params, after, scratch, t) on thread t."""
+    """The compiled loop of a phase over pairs: loop(params, state, actions, after, packed, scratch, t) on thread t."""
     pack, all_pairs = _pack(phase.pair, fields), _all_pairs(phase, fields)
     if phase.near is None:
 
-        @rule
-        def every(params, after, scratch, t):
+        @inner
+        def every(params, state, actions, after, packed, scratch, t):
             order = scratch.order[t]
             n = _living(after.alive, order)
-            all_pairs(params, after, pack(after, scratch.packed, n, order, t), n, order)
+            all_pairs(params, after, pack(after, packed, n, order, t), n, order)
 
         return every
 
     count, sort, neighbours = _count(phase.near), _sort(phase.near), _neighbours(phase, fields)
 
-    @rule
-    def near(params, after, scratch, t):
+    @inner
+    def near(params, state, actions, after, packed, scratch, t):
         order, start = scratch.order[t], scratch.start[t]
         n = _living(after.alive, order)
         side, layers = count(params, after, n) if n >= scratch.cells_from else (0, 0)
         if side < 3:  # a cell would be its own neighbour
-            all_pairs(params, after, pack(after, scratch.packed, n, order, t), n, order)
+            all_pairs(params, after, pack(after, packed, n, order, t), n, order)
             return
         sort(params, after, side, layers, order, scratch.cell[t], start)
-        neighbours(params, after, pack(after, scratch.packed, n, order, t), side, layers, order, start)
+        neighbours(params, after, pack(after, packed, n, order, t), side, layers, order, start)
 
     return near
 
 
-@rule
+@inner
 def _living(alive, order):
     """How many live; `order` lists them."""
     n = 0
@@ -111,7 +115,7 @@ def _pack(pair: Callable[..., Any], fields: Fields) -> Callable[..., Any]:
     places = (f"packed.{name}[t].T" if name in fields.per_agent else f"state.{name}" for name in names)
     view = generated("view(state, packed, t)", "return State({FIELD,})", places, State=kind)
 
-    @rule
+    @inner
     def pack(state, packed, n, order, t):
         rows = view(state, packed, t)
         fill(state, rows, n, order)
@@ -120,7 +124,7 @@ def _pack(pair: Callable[..., Any], fields: Fields) -> Callable[..., Any]:
     return pack
 
 
-@rule
+@inner
 def _gather(source, packed, n, order):
     if source.ndim == 1:
         for k in range(n):
@@ -177,7 +181,7 @@ def _all_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
     pair = phase.pair
     make, clear, add, put = _sums(phase, fields, _LANES)
 
-    @rule
+    @inner
     def all_pairs(params, after, rows, n, order):
         sums = make(after)
         for first in range(0, n, _LANES):
@@ -198,7 +202,7 @@ def _count(near: Near) -> Callable[..., tuple[int, int]]:
     """How many cells along an axis, each as wide as the reach at least, and how many layers of them."""
     reach, place = near
 
-    @rule
+    @inner
     def count(params, state, n):
         axes = len(place(params, state, 0))
         side = min(n ** (1 / axes), 1 / (reach(params, state) + _ROUNDING))
@@ -211,7 +215,7 @@ def _sort(near: Near) -> Callable[..., None]:
     """Order the living by cell, then number: a counting sort."""
     place = near.place
 
-    @rule
+    @inner
     def sort(params, state, side, layers, order, cell, start):
         n_cells = layers * side * side
         start[: n_cells + 2] = 0
@@ -233,7 +237,7 @@ def _sort(near: Near) -> Callable[..., None]:
     return sort
 
 
-@rule
+@inner
 def _cell(u, side):
     if u >= 1:
         return side - 1
@@ -246,12 +250,12 @@ def _neighbours(phase: Pairs, fields: Fields) -> Callable[..., None]:
     pair = phase.pair
     make, clear, add, put = _sums(phase, fields, 1)
 
-    @rule
+    @inner
     def add_rows(params, rows, i, first, last, sums):
         for j in range(np.uint64(first), np.uint64(last)):
             add(sums, 0, pair(params, rows, i, j), i != j)
 
-    @rule
+    @inner
     def neighbours(params, after, rows, side, layers, order, start):
         sums = make(after)
         deep = 1 if layers > 1 else 0
@@ -275,7 +279,7 @@ def _neighbours(phase: Pairs, fields: Fields) -> Callable[..., None]:
     return neighbours
 
 
-@rule
+@inner
 def _around(c, side):
     if c < 0:
         return c + side
