@@ -93,7 +93,9 @@ def fields(world: World, params: Any) -> Fields:
     """A State of one world; a field is per agent if one slot more makes it longer."""
     state: Any = world.blank(params)
     more = world.blank(params._replace(n_max=params.n_max + 1))
-    names = (name for name, one, other in zip(state._fields, state, more, strict=True) if len(one) < len(other))
+    names = (
+        name for name, one, other in zip(state._fields, state, more, strict=True) if len(one) < len(other)
+    )
     return Fields(state, frozenset(names))
 
 

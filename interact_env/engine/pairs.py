@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from interact_env.engine.cache import names_read
@@ -25,7 +26,7 @@ from interact_env.world import Near, Pairs
 _LANES, _VECTOR = 64, 16
 # Agents from which cells are faster than all pairs.
 CELLS_FROM = 192
-_ROUNDING = 2.0**-20  # of the arena's side: more than float32 loses in `reach` and `place`
+ROUNDING = 2.0**-20  # of the arena's side: more than float32 loses in `reach` and `place`
 _0 = np.int8(0)  # leaves a number of any dtype as it is
 
 
@@ -55,7 +56,9 @@ def scratch(fields: Fields, n_threads: int) -> tuple[Any, Scratch]:
     n = len(fields.state.alive)
     room = -(-n // _LANES) * _LANES
     packed = (
-        np.zeros((n_threads, *(a.shape[:0:-1]), room) if name in fields.per_agent else (n_threads, 1), a.dtype)
+        np.zeros(
+            (n_threads, *(a.shape[:0:-1]), room) if name in fields.per_agent else (n_threads, 1), a.dtype
+        )
         for name, a in fields.state._asdict().items()
     )
     order, cell, start = (np.zeros((n_threads, m), np.int32) for m in (n, n, n + 2))
@@ -63,7 +66,7 @@ def scratch(fields: Fields, n_threads: int) -> tuple[Any, Scratch]:
 
 
 def sum_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
-    """The compiled loop of a phase over pairs: loop(params, state, actions, after, packed, scratch, t) on thread t."""
+    """The loop of a phase over pairs: loop(params, state, actions, after, packed, scratch, t) on thread t."""
     pack, all_pairs = _pack(phase.pair, fields), _all_pairs(phase, fields)
     if phase.near is None:
 
@@ -103,7 +106,7 @@ def _living(alive, order):
 
 
 def _pack(pair: Callable[..., Any], fields: Fields) -> Callable[..., Any]:
-    """A State of the rows that `pair` reads, in this order, agents side by side; the rest is not filled in."""
+    """A State of the rows that `pair` reads, in a given order, side by side; others are not filled in."""
     kind, names = type(fields.state), fields.state._fields
     read = names_read(pair)
     fill = generated(
@@ -161,14 +164,14 @@ def _local(name: str, size: int) -> Callable[..., Any]:
 
     The compiler knows that nothing else points there, so it can add up several agents at once.
     """
-    if config.DISABLE_JIT:
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return lambda state: np.zeros(size, getattr(state, name).dtype)
 
     @intrinsic
-    def local(typing, state):
+    def local(typing: Any, state: Any) -> Any:
         dtype = state.types[state.fields.index(name)].dtype
 
-        def make(context, builder, signature, arguments):
+        def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             count = ir.Constant(ir.IntType(64), size)
             return cgutils.alloca_once(builder, context.get_data_type(dtype), size=count)
 
@@ -186,14 +189,14 @@ def _all_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
         sums = make(after)
         for first in range(0, n, _LANES):
             end = first + min(_LANES, (n - first + _VECTOR - 1) // _VECTOR * _VECTOR)
-            for l in range(_LANES):
-                clear(sums, l)
+            for lane in range(_LANES):
+                clear(sums, lane)
             for j in range(n):
                 # Unsigned: an index that cannot be negative is not checked for it.
                 for i in range(np.uint64(first), np.uint64(end)):
                     add(sums, i - np.uint64(first), pair(params, rows, i, j), i != np.uint64(j))
-            for l in range(min(_LANES, n - first)):
-                put(sums, l, after, order[first + l])
+            for lane in range(min(_LANES, n - first)):
+                put(sums, lane, after, order[first + lane])
 
     return all_pairs
 
@@ -205,7 +208,7 @@ def _count(near: Near) -> Callable[..., tuple[int, int]]:
     @inner
     def count(params, state, n):
         axes = len(place(params, state, 0))
-        side = min(n ** (1 / axes), 1 / (reach(params, state) + _ROUNDING))
+        side = min(n ** (1 / axes), 1 / (reach(params, state) + ROUNDING))
         return int(side), int(side) if axes == 3 else 1
 
     return count
