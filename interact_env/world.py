@@ -111,7 +111,8 @@ class World:
     the number of agents: `configure` gets `n_agents` as a number or a (low, high) range.
 
     A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
-    only; `score` alone may clear `after.alive[i]`: that agent has left. Optional are
+    only; sums over pairs of agents are phases of their own, see `Pairs`. `score` alone may clear
+    `after.alive[i]`: that agent has left. Optional are
     `begin(params, key, n, state)`, a rule that runs before the agents are placed;
     `visible(params, state, i, j) -> bool`, a rule, for worlds of limited sight;
     `arena_size(params, n)`, the side of the arena of n agents, for worlds with parameters `size`
