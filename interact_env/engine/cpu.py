@@ -12,9 +12,11 @@ from gymnasium import spaces
 
 from interact_env import check
 from interact_env.engine.cache import keep_on_disk
+from interact_env.engine.generated import generated
+from interact_env.engine.pairs import Fields, scratch, sum_pairs
 from interact_env.engine.random import WORLD, Key, bits
-from interact_env.engine.rule import JIT, rule
-from interact_env.world import Repeat, World
+from interact_env.engine.rule import JIT, apart, inner, rule
+from interact_env.world import Pairs, Phase, Repeat, World
 
 # Purposes of the engine's own draws; worlds count theirs from 0.
 COUNT = 0x7FFFFFFF
@@ -87,36 +89,40 @@ def loop(function: Callable[..., None]) -> Loop:
 @functools.cache
 def kernels(world: World) -> Kernels:
     """The compiled loops of `world`; each compiles at its first call, in a second or two."""
-    fields = type(world.blank(world.configure()))
-    view, copy, clear = (_over_fields(fields, text) for text in _PER_FIELD)
+    found = fields(world, world.configure())
+    names = found.state._fields
+    view = view_of(found.state)
+    copy = generated(
+        "copy(source, target)", "{copy_array(source.FIELD, target.FIELD);}", names, copy_array=_copy_array
+    )
+    clear = generated("clear(state)", "{state.FIELD[:] = 0;}", names)
     sees = _sees(world)
     show = _show(world)
     return Kernels(
-        step=_step(world, view, copy, show),
+        step=_step(world, view, copy, show, found),
         reset=_reset(world, view, clear, show),
         visible=_visible(view, sees),
         views=_views(view, sees),
     )
 
 
-_PER_FIELD = (
-    "def view(batch, b): return State({batch.FIELD[b],})",
-    "def copy(source, target): {copy_array(source.FIELD, target.FIELD);}",
-    "def clear(state): {state.FIELD[:] = 0;}",
-)
+def view_of(state: Any) -> Callable[..., Any]:
+    """The rule view(batch, b) -> the State of world b."""
+    names = state._fields
+    return generated("view(batch, b)", "return State({batch.FIELD[b],})", names, State=type(state))
 
 
-def _over_fields(state: Any, template: str, **used: Any) -> Callable[..., Any]:
-    """A compiled function over every field of a State: numba cannot loop over unequal arrays."""
-    head, _, rest = template.partition("{")
-    body, _, tail = rest.partition("}")
-    source = head + " ".join(body.replace("FIELD", f) for f in state._fields) + tail
-    namespace: dict[str, Any] = {"State": state, "copy_array": _copy_array, **used}
-    exec(source, namespace)  # noqa: S102  # the text above and field names only
-    return rule(namespace[head.split()[1].partition("(")[0]])
+def fields(world: World, params: Any) -> Fields:
+    """A State of one world; a field is per agent if one slot more makes it longer."""
+    state: Any = world.blank(params)
+    more = world.blank(params._replace(n_max=params.n_max + 1))
+    names = (
+        name for name, one, other in zip(state._fields, state, more, strict=True) if len(one) < len(other)
+    )
+    return Fields(state, frozenset(names))
 
 
-@rule
+@inner
 def _copy_array(source, target):
     for k in range(source.size):
         target.flat[k] = source.flat[k]
@@ -125,7 +131,7 @@ def _copy_array(source, target):
 def _show(world: World) -> Callable[..., None]:
     observe = world.observe
 
-    @rule
+    @inner
     def show(params, state, rows):
         for i in range(state.alive.size):
             if state.alive[i]:
@@ -138,44 +144,39 @@ def _show(world: World) -> Callable[..., None]:
 
 def _sees(world: World) -> Callable[..., bool]:
     if world.visible is None:
-        return rule(lambda params, state, i, j: True)
+        return inner(lambda params, state, i, j: True)
     within_sight = world.visible
 
-    @rule
+    @inner
     def sees(params, state, i, j):
         return params.vision_radius == np.inf or within_sight(params, state, i, j)
 
     return sees
 
 
-def _in_turn(phases: tuple[Callable[..., None] | Repeat, ...]) -> Callable[..., None]:
+def _in_turn(phases: tuple[Phase, ...], fields: Fields) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
-
-    def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
-        @rule
-        def both(params, state, actions, after):
-            first(params, state, actions, after)
-            second(params, state, actions, after)
-
-        return both
-
-    return functools.reduce(then, map(_sweep, phases))
+    sweeps = {f"phase_{k}": _sweep(phase, fields) for k, phase in enumerate(phases)}
+    arguments = "(params, state, actions, after, packed, scratch, t)"
+    return generated("in_turn" + arguments, "{FIELD" + arguments + ";}", sweeps, **sweeps)
 
 
-def _sweep(phase: Callable[..., None] | Repeat) -> Callable[..., None]:
-    """One phase for every agent, or several phases as often as their Repeat says."""
+def _sweep(phase: Phase, fields: Fields) -> Callable[..., None]:
+    """One phase for every agent or pair, or several phases as often as their Repeat says."""
+    if isinstance(phase, Pairs):
+        return sum_pairs(phase, fields)
     if isinstance(phase, Repeat):
-        times, once = phase.times, _in_turn(phase.phases)
+        times, once = phase.times, _in_turn(phase.phases, fields)
 
-        @rule
-        def again(params, state, actions, after):
+        @inner
+        def again(params, state, actions, after, packed, scratch, t):
             for _ in range(times(params)):
-                once(params, state, actions, after)
+                once(params, state, actions, after, packed, scratch, t)
 
         return again
 
-    @rule
-    def sweep(params, state, actions, after):
+    @inner
+    def sweep(params, state, actions, after, packed, scratch, t):
         for i in range(state.alive.size):
             if state.alive[i]:
                 phase(params, state, actions, i, after)
@@ -184,30 +185,37 @@ def _sweep(phase: Callable[..., None] | Repeat) -> Callable[..., None]:
 
 
 def _step(
-    world: World, view: Callable[..., Any], copy: Callable[..., None], show: Callable[..., None]
+    world: World,
+    view: Callable[..., Any],
+    copy: Callable[..., None],
+    show: Callable[..., None],
+    fields: Fields,
 ) -> Loop:
-    phases, score = _in_turn(world.PHASES), world.score
+    phases, score = _in_turn(world.PHASES, fields), world.score
 
-    @rule
-    def step_world(params, batch, batch_before, actions, clock, out, b):
-        state, after = view(batch_before, b), view(batch, b)
-        copy(after, state)
-        phases(params, state, actions[b], after)
-        for i in range(state.alive.size):
-            if state.alive[i]:
-                out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
-                out.terminated[b, i] = not after.alive[i]
-            else:
-                out.reward[b, i] = 0
-                out.terminated[b, i] = False
-                out.metrics[b, i] = 0
-        clock.steps[b] += 1
-        out.truncated[b] = clock.steps[b] == params.max_cycles
-        show(params, after, out.rows[b])
+    @apart
+    def step_worlds(params, batch, batch_before, actions, clock, out, packed, scratch, t):
+        n_parts, n_worlds = len(scratch.order), clock.steps.size
+        for b in range(t * n_worlds // n_parts, (t + 1) * n_worlds // n_parts):
+            state, after = view(batch_before, b), view(batch, b)
+            copy(after, state)
+            phases(params, state, actions[b], after, packed, scratch, t)
+            for i in range(state.alive.size):
+                if state.alive[i]:
+                    out.reward[b, i] = score(params, state, actions[b], i, after, out.metrics[b, i])
+                    out.terminated[b, i] = not after.alive[i]
+                else:
+                    out.reward[b, i] = 0
+                    out.terminated[b, i] = False
+                    out.metrics[b, i] = 0
+            clock.steps[b] += 1
+            out.truncated[b] = clock.steps[b] == params.max_cycles
+            show(params, after, out.rows[b])
 
-    def step(params, batch, batch_before, actions, clock, out):
-        for b in numba.prange(clock.steps.size):
-            step_world(params, batch, batch_before, actions, clock, out, b)
+    def step(params, batch, batch_before, actions, clock, out, packed, scratch):
+        # One part of the worlds for each thread, which has a scratch of its own.
+        for t in numba.prange(len(scratch.order)):
+            step_worlds(params, batch, batch_before, actions, clock, out, packed, scratch, np.int64(t))
 
     return loop(step)
 
@@ -215,9 +223,9 @@ def _step(
 def _reset(
     world: World, view: Callable[..., Any], clear: Callable[..., None], show: Callable[..., None]
 ) -> Loop:
-    begin, spawn = world.begin or rule(lambda params, key, n, state: None), world.spawn
+    begin, spawn = world.begin or inner(lambda params, key, n, state: None), world.spawn
 
-    @rule
+    @inner
     def reset_world(params, seed, population, batch, clock, out, b):
         clock.episode[b] += 1
         clock.steps[b] = 0
@@ -278,7 +286,7 @@ def _views(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[...,
 @functools.cache
 def scripted(world: World, policy: Callable[..., None]) -> Loop:
     """The loop that lets every agent choose by a policy, such as a scripted one of the world."""
-    view = _over_fields(type(world.blank(world.configure())), _PER_FIELD[0])
+    view = view_of(world.blank(world.configure()))
 
     def act(params, seed, batch, clock, out):
         for b in numba.prange(clock.steps.size):
@@ -324,7 +332,7 @@ def _random_vector(low: tuple[np.float32, ...], high: tuple[np.float32, ...]) ->
     return choose
 
 
-@rule
+@inner
 def key_of(seed, clock, b):
     """The key of the running episode; `seed` is (low word, high word, number of the first world)."""
     return Key(seed[0], seed[1], seed[2] + np.uint64(b), np.uint64(clock.episode[b]))
@@ -370,6 +378,9 @@ class Engine:
         self._arrays = arrays
         self._before = type(arrays.state)(*map(np.zeros_like, arrays.state))
         self._threads = _threads(self._n_threads, *arrays.state.alive.shape)
+        one = type(arrays.state)(*(field[0] for field in arrays.state))
+        found = fields(self._world, arrays.params)
+        self._scratch = scratch(found._replace(state=one), self._threads)
 
     def chosen(self, mask: Any) -> np.ndarray:
         """The worlds that a mask chooses.
@@ -423,7 +434,7 @@ class Engine:
     def step(self, actions: np.ndarray) -> None:
         """Advance every world by actions that are known to be good."""
         params, _, _, state, clock, out, over = self._arrays
-        self._run(self._kernels.step, params, state, self._before, actions, clock, out)
+        self._run(self._kernels.step, params, state, self._before, actions, clock, out, *self._scratch)
         np.logical_or(out.truncated, ~state.alive.any(axis=1), out=over)
 
     def reset(self, mask: np.ndarray) -> None:

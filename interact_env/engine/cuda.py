@@ -21,17 +21,18 @@ from gymnasium import spaces
 
 from interact_env.engine.cpu import (
     COUNT,
-    _over_fields,
     _sees,
     allowed,
     bounds,
     draw_count,
     key_of,
     over_text,
+    view_of,
 )
+from interact_env.engine.generated import generated
 from interact_env.engine.random import WORLD, bits
 from interact_env.engine.rule import rule
-from interact_env.world import Repeat, World
+from interact_env.world import Pairs, Repeat, World
 
 _missing = [
     name for name, module in (("torch", "torch"), ("numba-cuda", "numba_cuda")) if not find_spec(module)
@@ -71,12 +72,16 @@ class Kernels(NamedTuple):
 @functools.cache
 def kernels(world: World, most_threads: int) -> Kernels:
     """The kernels of `world` for blocks of at most so many threads; each compiles at its first launch."""
-    state = type(world.blank(world.configure()))
-    view = _over_fields(state, _VIEW)
+    state: Any = world.blank(world.configure())
+    names, view = state._fields, view_of(state)
+    copy = generated(
+        "copy(source, target, mine)", "{share(source.FIELD, target.FIELD, mine);}", names, share=_share
+    )
+    clear = generated("clear(state, mine)", "{empty(state.FIELD, mine);}", names, empty=_empty)
     jit = _jit(most_threads)
     return Kernels(
-        step=jit(_step(world, view, _over_fields(state, _COPY, share=_share))),
-        reset=jit(_reset(world, view, _over_fields(state, _CLEAR, empty=_empty))),
+        step=jit(_step(world, view, copy)),
+        reset=jit(_reset(world, view, clear)),
         visible=jit(_visible(view, _sees(world))),
     )
 
@@ -85,11 +90,6 @@ def _jit(most_threads: int) -> Callable[..., Any]:
     """The decorator of a kernel: a bound of 1024 threads leaves each 64 registers, one of 256 all."""
     options: dict[str, Any] = {} if SIMULATED else {"launch_bounds": most_threads}
     return cuda.jit(**options)
-
-
-_VIEW = "def view(batch, b): return State({batch.FIELD[b],})"
-_COPY = "def copy(source, target, mine): {share(source.FIELD, target.FIELD, mine);}"
-_CLEAR = "def clear(state, mine): {empty(state.FIELD, mine);}"
 
 
 @rule
@@ -109,7 +109,7 @@ def _empty(target, mine):
         k += mine.stride
 
 
-def _in_turn(phases: tuple[Any, ...]) -> Callable[..., None]:
+def _in_turn(phases: tuple[Any, ...], state: Any) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
 
     def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
@@ -120,13 +120,13 @@ def _in_turn(phases: tuple[Any, ...]) -> Callable[..., None]:
 
         return both
 
-    return functools.reduce(then, map(_sweep, phases))
+    return functools.reduce(then, [_sweep(phase, state) for phase in phases])
 
 
-def _sweep(phase: Any) -> Callable[..., None]:
+def _sweep(phase: Any, state: Any) -> Callable[..., None]:
     """One phase for the agents of a thread, then a barrier; or several as often as their Repeat says."""
     if isinstance(phase, Repeat):
-        times, once = phase.times, _in_turn(phase.phases)
+        times, once = phase.times, _in_turn(phase.phases, state)
 
         @cuda.jit(device=True)
         def again(params, state, actions, after, mine):
@@ -134,6 +134,9 @@ def _sweep(phase: Any) -> Callable[..., None]:
                 once(params, state, actions, after, mine)
 
         return again
+
+    if isinstance(phase, Pairs):
+        phase = _sum_of(phase, getattr(state, phase.into))
 
     @cuda.jit(device=True)
     def sweep(params, state, actions, after, mine):
@@ -145,6 +148,24 @@ def _sweep(phase: Any) -> Callable[..., None]:
         cuda.syncthreads()
 
     return sweep
+
+
+def _sum_of(pairs: Pairs, field: np.ndarray) -> Callable[..., None]:
+    """A phase that sums over all pairs of agent i, in the order of j, as the CPU does."""
+    names = [f"s{k}" for k in range(field.shape[1] if field.ndim > 1 else 1)]
+    given = ", ".join("g" + name for name in names)
+    lines = [
+        "def total(params, state, action, i, after):",
+        f"    {' = '.join(names)} = after.{pairs.into}.dtype.type(0)",
+        "    for j in range(after.alive.size):",
+        "        if after.alive[j] and j != i:",
+        f"            {given} = pair(params, after, i, j)",
+        *(f"            {name} += g{name}" for name in names),
+        *(f"    after.{pairs.into}[i{f', {k}' * (field.ndim > 1)}] = {name}" for k, name in enumerate(names)),
+    ]
+    namespace: dict[str, Any] = {"pair": pairs.pair}
+    exec("\n".join(lines), namespace)  # noqa: S102  # our own text and a field's name only
+    return rule(namespace["total"])
 
 
 def _show(world: World) -> Callable[..., None]:
@@ -170,7 +191,8 @@ def _zero(row):
 
 
 def _step(world: World, view: Callable[..., Any], copy: Callable[..., None]) -> Callable[..., None]:
-    phases, score, show = _in_turn(world.PHASES), world.score, _show(world)
+    blank = world.blank(world.configure())
+    phases, score, show = _in_turn(world.PHASES, blank), world.score, _show(world)
 
     def step(params, batch, batch_before, actions, clock, out, over, lanes):
         n_worlds, n_slots = batch.alive.shape
@@ -269,7 +291,7 @@ def _visible(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[..
 @functools.cache
 def scripted(world: World, policy: Callable[..., None]) -> Any:
     """The kernel that lets every agent choose by a policy, such as a scripted one of the world."""
-    view = _over_fields(type(world.blank(world.configure())), _VIEW)
+    view = view_of(world.blank(world.configure()))
 
     def act(params, seed, batch, clock, out):
         n_slots = batch.alive.shape[1]
