@@ -6,7 +6,7 @@ from interact_env.parallel_env import WorldParallelEnv
 from interact_env.probe import InvalidWorld
 from interact_env.registry import make, make_batch, register, registered, world
 from interact_env.vector_env import JointEnv, WorldVectorEnv
-from interact_env.world import Column, World
+from interact_env.world import Column, Near, Pairs, Repeat, World
 from interact_env.worlds import colliding_agents as _colliding_agents
 from interact_env.worlds import n_body as _n_body
 
@@ -17,6 +17,9 @@ __all__ = [
     "Column",
     "InvalidWorld",
     "JointEnv",
+    "Near",
+    "Pairs",
+    "Repeat",
     "World",
     "WorldBatch",
     "WorldParallelEnv",

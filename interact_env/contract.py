@@ -16,7 +16,7 @@ from interact_env.engine.batch import max_threads
 from interact_env.population import population
 from interact_env.probe import Arrays, Probe, check_row, copied, fail
 from interact_env.spaces import EntityBox
-from interact_env.world import Column, Repeat, World
+from interact_env.world import Column, Pairs, Repeat, World
 
 _SEEDS = (0, 1, 2)
 _STEPS = 200  # of whole worlds
@@ -57,6 +57,8 @@ def _phases(phases: Iterable[Any]) -> Iterator[Callable[..., Any]]:
         if isinstance(phase, Repeat):
             yield phase.times
             yield from _phases(phase.phases)
+        elif isinstance(phase, Pairs):
+            yield from (phase.pair, *(phase.near or ()))
         else:
             yield phase
 
@@ -111,6 +113,29 @@ def _check_state(world: World, params: Any) -> None:
     alive = getattr(state, "alive", None)
     if alive is None or alive.dtype != np.bool_ or alive.shape != (params.n_max,):
         raise fail(world, f"blank: State needs a field alive, bool of shape ({params.n_max},)")
+
+    for phase in _pairs(world.PHASES):
+        _check_sum(world, phase, getattr(state, phase.into, None), len(alive))
+
+
+def _pairs(phases: Iterable[Any]) -> Iterator[Pairs]:
+    for phase in phases:
+        if isinstance(phase, Repeat):
+            yield from _pairs(phase.phases)
+        elif isinstance(phase, Pairs):
+            yield phase
+
+
+def _check_sum(world: World, phase: Pairs, field: Any, n: int) -> None:
+    name = f"Pairs {phase.pair.__name__!r}"
+    if field is None or field.ndim not in (1, 2) or len(field) != n or phase.into == "alive":
+        raise fail(world, f"{name}: into={phase.into!r} must be a field of State of shape ({n},) or ({n}, M)")
+    if phase.near is not None and field.dtype.kind not in "iu":
+        raise fail(
+            world,
+            f"{name}: with `near`, into={phase.into!r} must be a field of whole numbers, which may be added "
+            f"in any order, not of {field.dtype}",
+        )
 
 
 def _check_columns(world: World, columns: Sequence[Any]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from interact_env.engine import WorldBatch
+from interact_env.engine.cpu import fields
+from interact_env.engine.pairs import ROUNDING
 from interact_env.engine.random import Key
 from interact_env.render.scene import checked
 from interact_env.spaces import EntityBox
-from interact_env.world import Repeat, World
+from interact_env.world import Near, Pairs, Repeat, World
 
 _STEPS = 40
 # Values around an array, whose change shows a write past its end.
@@ -43,6 +46,7 @@ class Probe:
         self.state_type = type(batch.state())
         self.space = world.action_space(params)
         self.space.seed(seed)
+        self.per_agent = fields(world, params).per_agent
         self.bounds = EntityBox(batch.columns, params.n_max, batch.dtype)
 
     def run(self) -> None:
@@ -99,6 +103,9 @@ class Probe:
                 for _ in range(self._call("times", phase.times, self.params)):
                     after = self._in_turn(phase.phases, state, actions, after)
                 continue
+            if isinstance(phase, Pairs):
+                after = self._sum_pairs(phase, after)
+                continue
             name = f"phase {phase.__name__!r}"
 
             def move(i: int, target: Arrays, read: Arrays, phase: Any = phase, name: str = name) -> None:
@@ -111,6 +118,45 @@ class Probe:
             if (after["alive"] != state["alive"]).any():
                 raise self._error(f"{name} clears alive: only score may let an agent leave")
         return after
+
+    def _sum_pairs(self, phase: Pairs, after: Arrays) -> Arrays:
+        name, before = f"pair {phase.pair.__name__!r}", copied(after)
+        agents = np.flatnonzero(after["alive"]).tolist()
+        # As the engine may call it: the living side by side, in any order.
+        order = self.random.permutation(agents).astype(np.int64)
+        packed = {k: v[order] if k in self.per_agent else v for k, v in after.items()}
+        rows = {int(agent): row for row, agent in enumerate(order)}
+        sums = np.zeros_like(after[phase.into])
+        for i, j in itertools.permutations(agents, 2):
+            given = self._call(name, phase.pair, self.params, self._state(after), i, j)
+            again = self._call(name, phase.pair, self.params, self._state(packed), rows[i], rows[j])
+            if np.shape(given) != sums[i].shape:
+                raise self._error(
+                    f"{name} gives {given!r}: must be of the shape {sums[i].shape} of a row of {phase.into}"
+                )
+            if not np.array_equal(given, again, equal_nan=True):
+                raise self._error(
+                    f"{name} gives agent {i} other values for agent {j} when the agents are in another "
+                    "order: it may read rows i and j of `state`, and no others, and no hidden generator"
+                )
+            if phase.near is not None and np.any(given):
+                self._check_near(name, phase.near, after, i, j)
+            sums[i] += given
+        self._unchanged(name, after, before)
+        return before | {phase.into: sums}
+
+    def _check_near(self, name: str, near: Near, after: Arrays, i: int, j: int) -> None:
+        state = self._state(after)
+        reach = self._call("reach", near.reach, self.params, state)
+        one, other = (self._call("place", near.place, self.params, state, k) for k in (i, j))
+        if np.shape(one) not in ((2,), (3,)):
+            raise self._error(f"place must give 2 or 3 coordinates, not {one!r}")
+        away = abs(np.clip(one, 0, 1) - np.clip(other, 0, 1))
+        if (np.minimum(away, 1 - away) > reach + ROUNDING).any():
+            raise self._error(
+                f"{name} gives agent {i} something from agent {j}, which is out of reach: of {reach:g} from "
+                f"{tuple(map(float, one))} to {tuple(map(float, other))}, in sides of the arena"
+            )
 
     def _for_each(self, name: str, call: Call, agents: Iterable[int], start: Arrays, read: Arrays) -> Arrays:
         """What a rule makes of `start`, run for all agents: in any order the same, and of nothing hidden."""

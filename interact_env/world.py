@@ -36,6 +36,39 @@ class Column(NamedTuple):
     size: int = 0
 
 
+class Near(NamedTuple):
+    """How far apart two agents give each other nothing, so that only neighbours are looked at.
+
+    Attributes:
+        reach: rule reach(params, state) -> the distance along an axis beyond which a pair gives 0.
+        place: rule place(params, state, i) -> 2 or 3 coordinates of agent i in [0, 1].
+
+    Both in units of the arena's side. Opposite edges count as adjacent, which a world with walls need not
+    mind: `pair` itself refuses whom it meets in vain. Who is outside is taken to be at the edge.
+    """
+
+    reach: Callable[..., float]
+    place: Callable[..., tuple[float, ...]]
+
+
+class Pairs(NamedTuple):
+    """A phase about pairs: every agent gets the sum of what each other agent gives it.
+
+    The engine chooses the order, and which pairs it need not ask for: `pair` reads no other rows of
+    `state` than i and j, which is what the phases before it left. Floats are added in the order of j.
+
+    Attributes:
+        pair: rule pair(params, state, i, j) -> what agent i gets from j: a number, or a tuple of M.
+        into: name of the field of State that row i of gets the sum: (L,), or (L, M) for M numbers.
+        near: for sums of whole numbers over short distances: makes the cost grow with the number of
+            neighbours, not of agents.
+    """
+
+    pair: Callable[..., Any]
+    into: str
+    near: Near | None = None
+
+
 class Repeat(NamedTuple):
     """Phases that run several times in a step, as an integrator's substeps do.
 
@@ -45,8 +78,10 @@ class Repeat(NamedTuple):
     """
 
     times: Callable[..., int]
-    phases: tuple[Callable[..., None], ...]
+    phases: tuple[Phase, ...]
 
+
+Phase = Callable[..., None] | Pairs | Repeat
 
 # Parameters of every world, beside those of its configure().
 COMMON = {"dtype": "float32"}
@@ -57,7 +92,7 @@ REQUIRED = {
     "columns": "columns(params) -> tuple of Column, what an entity row holds",
     "action_space": "action_space(params) -> Discrete or Box of one agent",
     "METRICS": "METRICS, names of the per-agent numbers that score() writes",
-    "PHASES": "PHASES, rules phase(params, state, action, i, after), or Repeat of them, run in turn",
+    "PHASES": "PHASES, rules phase(params, state, action, i, after), Pairs, or Repeat of them, run in turn",
     "spawn": "spawn(params, key, n, i, state), rule that places agent i of n",
     "score": "score(params, state, action, i, after, metrics) -> reward, rule",
     "observe": "observe(params, state, i, row), rule that writes the entity row of agent i",
@@ -76,7 +111,8 @@ class World:
     the number of agents: `configure` gets `n_agents` as a number or a (low, high) range.
 
     A phase reads what the phases before it finished for all agents and writes rows `i` of `after`
-    only; `score` alone may clear `after.alive[i]`: that agent has left. Optional are
+    only; sums over pairs of agents are phases of their own, see `Pairs`. `score` alone may clear
+    `after.alive[i]`: that agent has left. Optional are
     `begin(params, key, n, state)`, a rule that runs before the agents are placed;
     `visible(params, state, i, j) -> bool`, a rule, for worlds of limited sight;
     `arena_size(params, n)`, the side of the arena of n agents, for worlds with parameters `size`
@@ -92,7 +128,7 @@ class World:
     columns: Callable[[Any], tuple[Column, ...]]
     action_space: Callable[[Any], spaces.Space[Any]]
     METRICS: tuple[str, ...]
-    PHASES: tuple[Callable[..., None] | Repeat, ...]
+    PHASES: tuple[Phase, ...]
     spawn: Callable[..., None]
     score: Callable[..., float]
     observe: Callable[..., None]

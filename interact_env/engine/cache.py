@@ -12,8 +12,8 @@ import hashlib
 import itertools
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, CodeType, ModuleType
+from collections.abc import Callable, Iterable, Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numba.core import config
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 
 
 def keep_on_disk(compiled: Callable[..., Any], *about: object) -> None:
@@ -48,6 +49,32 @@ def _number_functions_anew() -> None:
 _number_functions_anew()
 if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
     os.register_at_fork(after_in_child=_number_functions_anew)
+
+
+def names_read(rule: Callable[..., Any]) -> set[str]:
+    """Every name in the text of a rule, and of all rules that it may call."""
+    found: set[str] = set()
+    seen, todo = set(), [rule]
+    while todo:
+        function = todo.pop()
+        function = getattr(function, "py_func", function)
+        if function in seen:
+            continue
+        seen.add(function)
+        names = _names(function.__code__)
+        found.update(names)
+        named = (function.__globals__[name] for name in names if name in function.__globals__)
+        held = (cell.cell_contents for cell in function.__closure__ or ())
+        todo += _functions([_read_of(value, names) for value in (*named, *held)])
+    return found
+
+
+def _functions(values: Iterable[object]) -> Iterator[Callable[..., Any]]:
+    for value in values:
+        if isinstance(value, Dispatcher | FunctionType):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _functions(value)
 
 
 class Unknown(Exception):
@@ -125,6 +152,9 @@ def _describe(value: object, seen: dict[int, int]) -> Iterator[str]:
         yield f"{value.dtype} {value.shape} {value.tobytes().hex()}"
     elif isinstance(value, BuiltinFunctionType | np.ufunc) or _is_library(value):
         yield f"{type(value).__name__} {value.__name__}"  # type: ignore[attr-defined]
+    elif isinstance(value, _Intrinsic):  # the libraries that it calls go by their version
+        held = [cell.cell_contents for cell in value._defn.__closure__ or ()]
+        yield from _describe((value._defn.__code__, held), seen)
     elif value is None or value is ... or isinstance(value, _PLAIN):
         yield f"{type(value).__name__} {value!r}"
     else:  # a Python function too: what numba makes of it may be defined elsewhere

@@ -13,7 +13,7 @@ Metrics, per agent and step: progress (cells moved along the heading, -1 against
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from interact_env import check
 from interact_env.engine.random import WORLD, below, bits, shuffled
 from interact_env.engine.rule import rule
 from interact_env.render.scene import Arrow, Circle, Scene
-from interact_env.world import Column
+from interact_env.world import Column, Near, Pairs
 
 METRICS = ("progress", "collisions")
 
@@ -67,6 +67,7 @@ class State(NamedTuple):
     y: np.ndarray  # (L,) int32, cells
     heading: np.ndarray  # (L,) int32
     label: np.ndarray  # (L,) int32
+    partners: np.ndarray  # (L,) int32, in collision after the last step
     size: np.ndarray  # (1,) int32, cells
 
 
@@ -182,8 +183,8 @@ def _check_fit(params: Params) -> None:
 def blank(params: Params) -> State:
     """Arrays of one world, all zero."""
     n = params.n_max
-    x, y, heading, label = np.zeros((4, n), np.int32)
-    return State(np.zeros(n, np.bool_), x, y, heading, label, np.zeros(1, np.int32))
+    x, y, heading, label, partners = np.zeros((5, n), np.int32)
+    return State(np.zeros(n, np.bool_), x, y, heading, label, partners, np.zeros(1, np.int32))
 
 
 def columns(params: Params) -> tuple[Column, ...]:
@@ -260,16 +261,33 @@ def move(params, state, action, i, after):
     after.x[i], after.y[i] = _target(params, state, i, action[i])
 
 
-PHASES = (move,)
+@rule
+def meet(params, state, i, j):
+    """1 if agent i collides with agent j, else 0."""
+    far = _far(params, state, state.x[j] - state.x[i], state.y[j] - state.y[i])
+    return np.int32(_collide(params, state, i, j, far <= _touch(params)))
+
+
+@rule
+def reach(params, state):
+    """How far apart two can collide, in sides of the arena."""
+    return np.float32(2 * params.radius) / np.float32(state.size[0])
+
+
+@rule
+def place(params, state, i):
+    """Where agent i is, in sides of the arena."""
+    side = np.float32(state.size[0])
+    return np.float32(state.x[i]) / side, np.float32(state.y[i]) / side
+
+
+PHASES = (move, Pairs(meet, "partners", Near(reach, place)))
 
 
 @rule
 def score(params, state, action, i, after, metrics):
     """Reward of agent i: cells of progress, minus the cost of each partner in collision."""
-    if params.collides == _MATRIX:
-        collisions = _partners_by_matrix(params, state, i, after)
-    else:
-        collisions = _partners_by_name(params, state, i, after)
+    collisions = after.partners[i]
     dx, dy = _shortest(params, state, after.x[i] - state.x[i], after.y[i] - state.y[i])
     heading = state.heading[i] + 1
     progress = dx * _DX[heading] + dy * _DY[heading]
@@ -292,8 +310,8 @@ def observe(params, state, i, row):
 @rule
 def visible(params, state, i, j):
     """Whether agent i sees agent j."""
-    dx, dy = _shortest(params, state, state.x[j] - state.x[i], state.y[j] - state.y[i])
-    return _within(params, dx, dy, params.vision_radius)
+    reach = params.vision_radius if params.square else params.vision_radius * params.vision_radius
+    return _far(params, state, state.x[j] - state.x[i], state.y[j] - state.y[i]) <= reach
 
 
 @rule
@@ -323,49 +341,31 @@ def _wrap(d, side):
 
 
 @rule
-def _within(params, dx, dy, reach):
-    if params.square:
-        return max(abs(dx), abs(dy)) <= reach
-    # Narrowed, a product of two is one instruction and the loop runs several pairs at a time.
-    x, y = np.int32(dx), np.int32(dy)
-    return x * x + y * y <= reach * reach
+def _far(params, state, dx, dy):
+    """Length of a displacement the short way round, cells: its longer side (square), or squared (disc)."""
+    side = state.size[0]
+    # int32 throughout, which holds all of it, and of which a processor takes the most at a time.
+    dx, dy = np.int32(abs(dx)), np.int32(abs(dy))
+    dx = dx if params.cylinder else np.int32(min(dx, np.int32(side - dx)))
+    dy = np.int32(min(dy, np.int32(side - dy)))
+    return max(dx, dy) if params.square else np.int32(dx * dx + dy * dy)
 
 
 @rule
-def _can_collide(params, state, i, j):
+def _touch(params):
+    """What `_far` is at most for agents that touch."""
+    touch = 2 * params.radius
+    return np.int32(touch if params.square else min(touch * touch, 2**31 - 1))
+
+
+@rule
+def _collide(params, state, i, j, near):
+    """Whether agent i collides with agent j, if they are near each other."""
+    # In this form a loop over pairs does several at a time, and no look-up where there is no matrix.
     if params.collides == _MATRIX:
-        return _meet_by_matrix(params, state, i, j)
-    return _meet_by_name(params, state, i, j)
-
-
-@rule
-def _meet_by_name(params, state, i, j):
-    if params.collides == _ALL:
-        return True
-    return (state.label[i] == state.label[j]) == (params.collides == _SAME)
-
-
-@rule
-def _meet_by_matrix(params, state, i, j):
-    return params.matrix[state.label[i], state.label[j]]
-
-
-def _partners_by(meet: Callable[..., bool]) -> Callable[..., int]:
-    """Count who collides with i: a loop for each kind, since a look-up makes the loop 3 times slower."""
-
-    @rule
-    def partners(params, state, i, after):
-        collisions = 0
-        for j in range(state.alive.size):
-            if state.alive[j] and j != i and meet(params, state, i, j):
-                dx, dy = _shortest(params, state, after.x[j] - after.x[i], after.y[j] - after.y[i])
-                collisions += _within(params, dx, dy, 2 * params.radius)
-        return collisions
-
-    return partners
-
-
-_partners_by_name, _partners_by_matrix = _partners_by(_meet_by_name), _partners_by(_meet_by_matrix)
+        return near and params.matrix[np.uint32(state.label[i]), np.uint32(state.label[j])]
+    same = state.label[i] == state.label[j]
+    return near & ((same == (params.collides == _SAME)) | (params.collides == _ALL))
 
 
 @rule
@@ -390,12 +390,10 @@ def give_way(params, key, state, i, clock, action):
         x, y = _target(params, state, i, option)
         met = 0
         for j in range(state.alive.size):
-            if not state.alive[j] or j == i or not _can_collide(params, state, i, j):
-                continue
-            if visible(params, state, i, j):
+            if state.alive[j] and j != i and visible(params, state, i, j):
                 x_j, y_j = _target(params, state, j, state.heading[j] + 1)
-                dx, dy = _shortest(params, state, x_j - x, y_j - y)
-                met += _within(params, dx, dy, 2 * params.radius)
+                far = _far(params, state, x_j - x, y_j - y)
+                met += _collide(params, state, i, j, far <= _touch(params))
         along = _DX[option] * _DX[ahead] + _DY[option] * _DY[ahead]
         value = np.float32(along) - params.collision_cost * np.float32(met)
         if value > best_value:
@@ -427,11 +425,5 @@ def scene(params: Params, state: State) -> Scene:
 def _touching(params, state, hit):
     for i in range(state.alive.size):
         for j in range(state.alive.size):
-            if state.alive[i] and state.alive[j] and i != j and _touch(params, state, i, j):
+            if state.alive[i] and state.alive[j] and i != j and meet(params, state, i, j):
                 hit[i] = True
-
-
-@rule
-def _touch(params, state, i, j):
-    dx, dy = _shortest(params, state, state.x[j] - state.x[i], state.y[j] - state.y[i])
-    return _can_collide(params, state, i, j) and _within(params, dx, dy, 2 * params.radius)

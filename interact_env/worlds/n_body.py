@@ -48,7 +48,7 @@ from interact_env import check
 from interact_env.engine.random import WORLD, shuffled, uniform
 from interact_env.engine.rule import rule
 from interact_env.render.scene import Arrow, Circle, Line, Scene
-from interact_env.world import Column, Repeat
+from interact_env.world import Column, Pairs, Repeat
 
 METRICS = ("anchor_distance", "fuel", "collisions")
 
@@ -63,7 +63,7 @@ _LIGHT, _HEAVY = 0.5, 1.5  # relative masses and charges at a random start
 _DRIFT = 0.1  # m/s, the largest speed along an axis at a random start
 _FAR = 1e6  # m, largest length that is allowed
 # Small whole numbers that leave float32 as it is, where a Python number would make it float64.
-_0, _2, _5, _8 = np.int8(0), np.int8(2), np.int8(5), np.int8(8)
+_0, _1, _2, _5, _8 = np.int8(0), np.int8(1), np.int8(2), np.int8(5), np.int8(8)
 # Position of the first body and velocity of the third at G m = 1 (the second mirrors the first).
 _EIGHT_X, _EIGHT_Y = 0.97000436, -0.24308753
 _EIGHT_VX, _EIGHT_VY = -0.93240737, -0.86473146
@@ -104,11 +104,13 @@ class State(NamedTuple):
     alive: np.ndarray  # (L,) bool
     position: np.ndarray  # (L, 3) m
     velocity: np.ndarray  # (L, 3) m/s
+    pull: np.ndarray  # (L, 3) N, on a body by all the others, of forces between two
     acceleration: np.ndarray  # (L, 3) m/s^2, of the last phase, thrust included
     anchor: np.ndarray  # (L, 3) m
     mass: np.ndarray  # (L,) kg
     charge: np.ndarray  # (L,) C
     thrust: np.ndarray  # (L, 3) m/s^2, of the last step
+    hits: np.ndarray  # (L,) int32, bodies that touch it after the last step
     bulk: np.ndarray  # (L,) cube root of the mass: scales the radius and the triple dipole
     side: np.ndarray  # (1,) m, of the arena that bodies start in
 
@@ -256,10 +258,12 @@ def _closest(params: Params, n: int, side: float) -> float:
 def blank(params: Params) -> State:
     """Arrays of one world, all zero."""
     n = params.n_max
-    position, velocity, acceleration, anchor, thrust = np.zeros((5, n, 3))
+    position, velocity, pull, acceleration, anchor, thrust = np.zeros((6, n, 3))
     mass, charge, bulk = np.zeros((3, n))
-    alive, side = np.zeros(n, np.bool_), np.zeros(1)
-    return State(alive, position, velocity, acceleration, anchor, mass, charge, thrust, bulk, side)
+    alive, hits, side = np.zeros(n, np.bool_), np.zeros(n, np.int32), np.zeros(1)
+    return State(
+        alive, position, velocity, pull, acceleration, anchor, mass, charge, thrust, hits, bulk, side
+    )
 
 
 def columns(params: Params) -> tuple[Column, ...]:
@@ -405,30 +409,33 @@ def _on_eight(params, n, i, state):
 @rule
 def force(params, state, i):
     """Force on body i from all the others, N: three numbers."""
-    x, y, z = _pairs(params, state, i)
-    if params.triple == 0:
-        return x, y, z
-    tx, ty, tz = _triples(params, state, i)
-    return x + tx, y + ty, z + tz
-
-
-@rule
-def _pairs(params, state, i):
-    at, zero = state.position, _0 * params.h  # of the world's dtype
+    zero = _0 * params.h  # of the world's dtype
     x, y, z = zero, zero, zero
     for j in range(state.alive.size):
         if state.alive[j] and j != i:
-            dx, dy, dz = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1], at[j, 2] - at[i, 2]
-            near = dx * dx + dy * dy + dz * dz + params.softening2
-            if near == 0:  # in one place, without softening: no direction to pull in
-                continue
-            pull = (
-                params.gravity * state.mass[i] * state.mass[j]
-                - params.charge * state.charge[i] * state.charge[j]
-            )
-            pull /= near * math.sqrt(near)
-            x, y, z = x + pull * dx, y + pull * dy, z + pull * dz
-    return x, y, z
+            from_j = pull(params, state, i, j)
+            x, y, z = x + from_j[0], y + from_j[1], z + from_j[2]
+    return _with_triples(params, state, i, (x, y, z))
+
+
+@rule
+def pull(params, state, i, j):
+    """Force on body i by body j, N: three numbers."""
+    at = state.position
+    dx, dy, dz = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1], at[j, 2] - at[i, 2]
+    near = dx * dx + dy * dy + dz * dz + params.softening2
+    near = near if near != 0 else _1  # in one place, without softening: no direction to pull in
+    gravity = params.gravity * state.mass[i] * state.mass[j]
+    along = (gravity - params.charge * state.charge[i] * state.charge[j]) / (near * math.sqrt(near))
+    return along * dx, along * dy, along * dz
+
+
+@rule
+def _with_triples(params, state, i, pulls):
+    if params.triple == 0:
+        return pulls
+    x, y, z = _triples(params, state, i)
+    return pulls[0] + x, pulls[1] + y, pulls[2] + z
 
 
 @rule
@@ -470,7 +477,8 @@ def _triples(params, state, i):
 @rule
 def accelerate(params, state, action, i, after):
     """Forces and thrust where the bodies are."""
-    f = force(params, after, i)
+    pulls = after.pull[i, 0], after.pull[i, 1], after.pull[i, 2]
+    f = _with_triples(params, after, i, pulls)
     for a in range(3):
         after.acceleration[i, a] = f[a] / state.mass[i]
     for a in range(params.dims):
@@ -500,7 +508,22 @@ def substeps(params):
     return params.substeps
 
 
-PHASES = (accelerate, Repeat(substeps, (kick_and_drift, kick)))
+@rule
+def touch(params, state, i, j):
+    """1 if the discs (balls) of bodies i and j touch, else 0."""
+    at = state.position
+    dx, dy, dz = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1], at[j, 2] - at[i, 2]
+    reach = params.radius * (state.bulk[i] + state.bulk[j])
+    return np.int32(dx * dx + dy * dy + dz * dz < reach * reach)
+
+
+_PULLS = Pairs(pull, "pull")
+PHASES = (
+    _PULLS,
+    accelerate,
+    Repeat(substeps, (kick_and_drift, _PULLS, kick)),
+    Pairs(touch, "hits"),
+)
 
 
 @rule
@@ -512,7 +535,6 @@ def score(params, state, action, i, after, metrics):
         distance2 += away * away
         speed2 += after.velocity[i, a] * after.velocity[i, a]
         fuel += action[i, a] * action[i, a]
-    collisions = _collisions(params, state.alive, after, i)
     near = params.reach2 / (params.reach2 + distance2)
     limit2 = params.escape_radius * params.escape_radius
     # Not a number, after a clash of bodies without softening, is out too.
@@ -521,20 +543,8 @@ def score(params, state, action, i, after, metrics):
         distance2, near = limit2, _0 * params.h
     metrics[0] = math.sqrt(distance2)
     metrics[1] = fuel
-    metrics[2] = collisions
+    metrics[2] = after.hits[i]
     return near - params.fuel_cost * fuel - params.collision_cost * metrics[2]
-
-
-@rule
-def _collisions(params, alive, state, i):
-    """Partners of i whose disc (ball) it touches."""
-    hits, at = 0, state.position
-    for j in range(alive.size):
-        if alive[j] and j != i:
-            dx, dy, dz = at[j, 0] - at[i, 0], at[j, 1] - at[i, 1], at[j, 2] - at[i, 2]
-            touch = params.radius * (state.bulk[i] + state.bulk[j])
-            hits += dx * dx + dy * dy + dz * dz < touch * touch
-    return hits
 
 
 @rule
@@ -646,4 +656,6 @@ _THRUST = 6  # of the viewer's palette
 @rule
 def _touching(params, state, hit):
     for i in range(state.alive.size):
-        hit[i] = state.alive[i] and _collisions(params, state.alive, state, i) > 0
+        for j in range(state.alive.size):
+            if state.alive[i] and state.alive[j] and i != j and touch(params, state, i, j):
+                hit[i] = True

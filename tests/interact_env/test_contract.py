@@ -1,6 +1,7 @@
 """The contract over everything that is registered, and over worlds that are broken on purpose."""
 
 import types
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from worlds import CASES, IDS, PARAMETERS
 import interact_env
 from interact_env import Column, InvalidWorld, World, rule, validate
 from interact_env.render import Circle, Scene
+from interact_env.world import Near, Pairs
 
 
 @pytest.mark.parametrize(("world", "parameters"), CASES, ids=IDS)
@@ -183,6 +185,65 @@ def reads_what_is_not_there(params, state, i, row):
     row[0] = stat.position[i, 0]  # noqa: F821
 
 
+class Counting(NamedTuple):
+    alive: np.ndarray
+    position: np.ndarray
+    velocity: np.ndarray
+    others: np.ndarray
+
+
+def counts(dtype=np.int32, shape=()):
+    def blank(params):
+        return Counting(*springs.blank(params), np.zeros((params.n_max, *shape), dtype))
+
+    return blank
+
+
+@rule
+def one_each(params, state, i, j):
+    return np.int32(1)
+
+
+@rule
+def two_each(params, state, i, j):
+    return np.int32(1), np.int32(2)
+
+
+@rule
+def counts_a_third(params, state, i, j):
+    return np.int32(state.position[0, 0] > state.position[i, 0])
+
+
+@rule
+def gives_at_random(params, state, i, j):
+    return np.int32(1000 * np.random.random())
+
+
+@rule
+def writes_for_a_pair(params, state, i, j):
+    state.velocity[i, 0] += np.float32(1)
+    return np.int32(1)
+
+
+@rule
+def within_a_tenth(params, state):
+    return np.float32(0.1)
+
+
+@rule
+def in_six(params, state, i):
+    return state.position[i, 0] / np.float32(6) + np.float32(0.5), np.float32(0)
+
+
+@rule
+def on_a_line(params, state, i):
+    return (state.position[i, 0] / np.float32(6) + np.float32(0.5),)
+
+
+def pairs(*phase, **blank):
+    return {"PHASES": (springs.drift, Pairs(*phase)), "blank": counts(**blank)}
+
+
 def arena(params, n):
     return 1.0
 
@@ -278,6 +339,27 @@ BROKEN = {
     "counts the absent": (
         {"score": counts_the_absent, "absent": True},
         "score gives agent . other values of the reward when the rows of absent agents change",
+    ),
+    "a pair that reads a third": (
+        pairs(counts_a_third, "others"),
+        "pair 'counts_a_third' gives agent . other values for agent . when the agents are in another order",
+    ),
+    "a pair at random": (pairs(gives_at_random, "others"), "other values .* and no hidden generator"),
+    "a pair that writes": (pairs(writes_for_a_pair, "others"), r"pair .*writes to `state` \(velocity"),
+    "too many of a pair": (pairs(two_each, "others"), r"'two_each' gives \(1, 2\): must be of the shape"),
+    "too few of a pair": (pairs(one_each, "others", shape=(2,)), r"gives 1: must be of the shape \(2,\)"),
+    "no such sum": (pairs(one_each, "friends"), r"into='friends' must be a field of State of shape \(4,\)"),
+    "a sum of floats by cells": (
+        pairs(one_each, "others", Near(within_a_tenth, in_six), dtype=np.float32),
+        "into='others' must be a field of whole numbers, which may be added in any order, not of float32",
+    ),
+    "neighbours out of reach": (
+        pairs(one_each, "others", Near(within_a_tenth, in_six)),
+        "pair 'one_each' gives agent . something from agent ., which is out of reach: of 0.1 from",
+    ),
+    "places on a line": (
+        pairs(one_each, "others", Near(within_a_tenth, on_a_line)),
+        "place must give 2 or 3 coordinates, not",
     ),
     "arguments": ({"observe": takes_too_few}, r"observe takes \(params, i, row\): must take 4 arguments"),
     "a wrong name": ({"observe": reads_what_is_not_there}, r"observe cannot run: .*'stat' is not defined"),

@@ -173,7 +173,7 @@ import torch, interact_env
 from train import training
 training.threads(1)
 batch = interact_env.make_batch("colliding_agents_v0", 64, seed=0, n_agents=32)
-assert batch._threads == 1, batch._threads
+assert batch._engine._threads == 1, batch._engine._threads
 parallel = interact_env.make_batch("colliding_agents_v0", 2, seed=0, n_threads=2)
 parallel.reset()
 assert torch.get_num_threads() == 1, torch.get_num_threads()

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 import interact_env
-from interact_env import Column, check, rule
+from interact_env import Column, Near, Pairs, check, rule
 from interact_env.engine.random import uniform
 from interact_env.render import Circle, Scene
 
@@ -45,6 +45,7 @@ class State(NamedTuple):
     x: np.ndarray  # (L,) m
     y: np.ndarray  # (L,) m
     shyness: np.ndarray  # (L,)
+    company: np.ndarray  # (L, 2) int32: friends, and those who crowd
 
 
 def configure(n_agents=8, size=16, reach=2.0, speed=0.5, vision_radius=6.0, max_cycles=100):
@@ -76,8 +77,9 @@ def configure(n_agents=8, size=16, reach=2.0, speed=0.5, vision_radius=6.0, max_
 
 def blank(params):
     """Zeroed arrays of one world."""
-    x, y, shyness = np.zeros((3, params.n_max))
-    return State(np.zeros(params.n_max, np.bool_), x, y, shyness)
+    n = params.n_max
+    x, y, shyness = np.zeros((3, n))
+    return State(np.zeros(n, np.bool_), x, y, shyness, np.zeros((n, 2), np.int32))
 
 
 def columns(params):
@@ -118,22 +120,38 @@ def swim(params, state, action, i, after):
     after.y[i] = wrap(params, state.y[i] + params.speed * action[i, 1])
 
 
-# Run one after the other, each for all agents: a later phase may read what an earlier one wrote to `after`.
-PHASES = (swim,)
+@rule
+def meet(params, state, i, j):
+    """What agent j is to agent i: a friend, a crowd. Called for pairs, and reads their two rows only."""
+    away = distance(params, state, i, j)
+    return np.int32(away <= params.reach), np.int32(away <= params.reach / 2)
+
+
+@rule
+def reach(params, state):
+    """How far apart agents meet at most, in sides of the pond."""
+    return params.reach / params.size
+
+
+@rule
+def place(params, state, i):
+    """Where agent i is, in sides of the pond."""
+    return state.x[i] / params.size, state.y[i] / params.size
+
+
+# Run one after the other, each for all agents: a later phase reads what an earlier one wrote to `after`.
+# Pairs puts the sum of meet() over all others into row i of `company`. Near is optional: it tells the engine
+# whom it need not ask, which pays from some hundred agents on.
+PHASES = (swim, Pairs(meet, "company", Near(reach, place)))
 
 
 @rule
 def score(params, state, action, i, after, metrics):
     """The reward of agent i; `after` is finished now. To let the agent leave: after.alive[i] = False."""
-    friends, crowded = 0, 0
-    for j in range(state.alive.size):
-        if state.alive[j] and j != i:
-            away = distance(params, after, i, j)
-            friends += away <= params.reach
-            crowded += away <= params.reach / 2
+    friends, crowded = after.company[i, 0], after.company[i, 1]
     metrics[0] = friends
     metrics[1] = crowded
-    return friends - 2 * after.shyness[i] * crowded
+    return metrics[0] - 2 * after.shyness[i] * metrics[1]
 
 
 @rule

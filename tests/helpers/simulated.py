@@ -1,0 +1,108 @@
+"""Worlds on numba's simulator of a GPU, compared with the CPU: NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import springs
+import torch
+from devices import pair, play
+from worlds import MAIN
+
+import interact_env
+
+# Its blocks have 8 threads: worlds share blocks, the grid goes round, threads take several agents.
+CASES = [
+    *[(world, 5, {**parameters, "max_cycles": 2}, 5) for world, parameters in MAIN],
+    ("colliding_agents_v0", 37, {"n_agents": (2, 3), "remove_on_collision": True, "max_cycles": 3}, 4),
+    (
+        "colliding_agents_v0",
+        3,
+        {"n_agents": 11, "n_labels": 2, "collides": [[0, 1], [1, 1]], "max_cycles": 3},
+        4,
+    ),
+    ("springs_v0", 2, {"n_agents": (9, 12), "vision_radius": 0.5, "max_cycles": 2}, 3),
+]
+
+
+def equal(case):
+    world, n_worlds, parameters, steps = case
+    ended, _ = play(world, n_worlds, parameters, steps)
+    assert ended, "some world was restarted"
+
+
+def refusals(_):
+    batch, _ = pair("colliding_agents_v0", 2, {"n_agents": 3})
+    with pytest.raises(ValueError, match=r"mask must be bool of shape \(2,\) on cpu, not int64 of"):
+        batch.reset(torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="mask must be a tensor on cpu, not a ndarray"):
+        batch.reset(np.ones(2, np.bool_))
+    with pytest.raises(ValueError, match=r"actions must be int64 of shape \(2, 3\) on cpu, not float32"):
+        batch.step(torch.zeros(2, 3))
+
+
+def faults(_):
+    batch, cpu = pair("colliding_agents_v0", 2, {"n_agents": 3})
+    batch.step(batch.blank_actions())
+    with pytest.raises(RuntimeError, match="world 0 has not been reset"):
+        batch.check()
+    batch.reset()
+    cpu.reset()
+    actions = batch.blank_actions()
+    actions[1, 2], actions[1, 0] = 5, 4
+    batch.step(actions)
+    with pytest.raises(ValueError, match=r"actions\[1, 2\] must be in \[0, 5\)"):
+        batch.check()
+    batch.check()  # told once
+    actions[1, 2] = 0  # what it took instead
+    cpu.step(actions.numpy())
+    np.testing.assert_array_equal(batch.rows.numpy(), cpu.rows)
+    batch.over[1] = True
+    batch.step(actions)
+    with pytest.raises(RuntimeError, match="world 1 is over: call reset"):
+        batch.check()
+    floats, _ = pair("springs_v0", 1, {"n_agents": 2})
+    floats.reset()
+    actions = floats.blank_actions()
+    actions[0, 1, 0] = torch.nan
+    floats.step(actions)
+    with pytest.raises(ValueError, match=r"actions\[0, 1\] must be within \[-1, 1\]"):
+        floats.check()
+    assert floats.rows.isfinite().all()
+
+
+def moves(_):
+    """A batch saved on one device goes on on the other."""
+    batch, cpu = pair("springs_v0", 2, {"n_agents": (2, 4)})
+    batch.reset()
+    batch.step(batch.scripted("random"))
+    cpu.restore(batch.save())
+    again = pickle.loads(pickle.dumps(batch))
+    assert again.device == batch.device == "cuda"
+    for one in (batch, again):
+        one.step(one.scripted("random"))
+    cpu.step(cpu.scripted("random"))
+    np.testing.assert_array_equal(batch.rows.numpy(), cpu.rows)
+    np.testing.assert_array_equal(again.rows.numpy(), cpu.rows)
+    for x, y in zip((*batch.views(1), *batch.state(1)), (*cpu.views(1), *cpu.state(1)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert batch.scene(1) == cpu.scene(1)
+
+
+def in_place(_):
+    """Tensors are the kernels' own memory, the same at every step."""
+    batch, _ = pair("springs_v0", 2, {"n_agents": 3})
+    names = ("rows", "alive", "reward", "metrics", "over", "steps")
+    before = {name: getattr(batch, name).data_ptr() for name in names}
+    batch.reset()
+    step = batch.step(batch.scripted("random"))
+    assert before == {name: getattr(batch, name).data_ptr() for name in names}
+    assert step.reward.data_ptr() == batch.reward.data_ptr()
+    assert batch.rows.any()
+
+
+if __name__ == "__main__":
+    interact_env.register("springs_v0", springs)
+    check, case = sys.argv[1], int(sys.argv[2])
+    globals()[check](CASES[case])
