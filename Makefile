@@ -18,7 +18,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 faults: $(INSTALLED)
-	$(BIN)/pytest -n auto --dist worksteal -m "long or not long" tests/faults tests/train/test_resume.py tests/train/test_export.py
+	$(BIN)/pytest -n auto --dist worksteal -m "long or not long" tests/faults tests/train
 
 check: lint
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"

@@ -14,11 +14,8 @@ SHORT = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "policy",
-    [pytest.param(name, marks=[] if name == "sa" else pytest.mark.long) for name in policies.names()],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("policy", policies.names())
 def test_every_policy_beats_random(tmp_path, policy):
     better = []
     for seed in range(5):

@@ -323,7 +323,9 @@ def test_trains_on_a_gpu():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("policy", "bar"), [("sa", 0.75), ("sa_linear", 0.75), ("none", None)])
+@pytest.mark.parametrize(
+    ("policy", "bar"), [("sa", 0.75), ("none", None), pytest.param("sa_linear", 0.75, marks=pytest.mark.long)]
+)
 def test_attention_learns_to_avoid_and_no_interaction_cannot(policy, bar):
     torch.set_num_threads(2)
     env = make_sb3_vec_env("colliding_agents_v0", 128, seed=0, n_agents=8, size=16, shape="square")
