@@ -27,7 +27,7 @@ interact-env() {{
         train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
         micro-tasks) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
         evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
-        speed) set -- "$@" --repeats 1 --threads 1 --entities 8;;
+        speed) return 0;;  # run on less by tests/train/speed
     esac
     case "$1 $*" in
         watch*--record*) set -- "$@" --steps 2 --size 64x64;;

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import json
+import os
+import statistics
+from pathlib import Path
 
-from rich.table import Table
-
-from train.commands.console import Report, bar, console
+from train.commands.console import bar, console
 from train.config import counts
 
 
@@ -19,6 +20,10 @@ class SpeedConfig:
     """CPU threads for batches and training; 0: all there are."""
     repeats: int = 5
     """Repetitions; medians are printed."""
+    compare: bool = False
+    """Measure other suites on the nearest work too: MPE2, VMAS and JaxMARL, where they are installed."""
+    json: Path | None = None
+    """File to write the figures to as well, in s, bytes and operations."""
     attention: bool = False
     """Measure the attention modules alone instead, against their definitions: time, growth and memory."""
     entities: str = "8,16,32,64,128,256,512,1024,2048,4096"
@@ -29,7 +34,7 @@ class SpeedConfig:
 
 def run(config: SpeedConfig) -> int:
     """`interact-env speed`."""
-    from train import attention_speed, render_speed, speed, training
+    from train import training
 
     training.threads(config.threads)
     entities = counts(config.entities, "--entities")
@@ -37,18 +42,59 @@ def run(config: SpeedConfig) -> int:
         raise ValueError(f"--repeats must be >= 1, not {config.repeats}")
     if config.attention and config.render:
         raise ValueError("give --attention or --render, not both")
-    tables: list[Callable[[Report], Table]]
-    if config.attention:
-        tables = [lambda report: attention_speed.measure(entities, config.repeats, report)]
-    elif config.render:
-        tables = [lambda report: render_speed.measure(config.repeats, report)]
-    else:
-        tables = [
-            lambda report: speed.measure(config.threads, config.repeats, report),
-            lambda report: speed.costs(config.repeats, report),
-        ]
-    for measure in tables:
-        with bar("measuring") as advance:
-            table = measure(advance)
-        console.print(table)
+    if config.attention or config.render:
+        if config.compare or config.json is not None:
+            raise ValueError("--compare and --json are not for --attention and --render")
+        _table(config, entities)
+        return 0
+    return _figures(config)
+
+
+def _table(config: SpeedConfig, entities: list[int]) -> None:
+    from train.speed import attention, drawing
+
+    with bar("measuring") as advance:
+        if config.attention:
+            table = attention.measure(entities, config.repeats, advance)
+        else:
+            table = drawing.measure(config.repeats, advance)
+    console.print(table)
+
+
+def _figures(config: SpeedConfig) -> int:
+    from interact_env.engine.batch import max_threads
+    from train import checkpoint
+    from train.speed import limits, measure, peers, stepping, training
+
+    if config.json is not None:
+        _check(config.json)
+    threads = min(config.threads or os.cpu_count() or 1, max_threads())
+    cases = [*stepping.cases(threads), *training.cases(threads)]
+    if config.compare:
+        cases += peers.cases(threads)
+    with bar("measuring") as advance:
+        found = {(d, n): limits.measure(d, n) for d, n in dict.fromkeys((c.device, c.threads) for c in cases)}
+        figures = measure.run(cases, config.repeats, advance)
+    console.print(measure.table(figures, found))
+    times, memory, torch = stepping.fresh(config.repeats)
+    console.print(
+        f"first step of a new process, import included: {statistics.median(times):.2f} s; "
+        f"import interact_env: {memory / 1e6:.0f} MB, {'with' if torch else 'without'} torch",
+        highlight=False,
+    )
+    if config.compare and peers.missing():
+        console.print(f"not installed, so not measured: {', '.join(peers.missing())}", highlight=False)
+    if config.json is not None:
+        document = measure.document(figures, found)
+        document["fresh"] = {"seconds": times, "memory": memory, "torch": torch}
+        checkpoint.replace(config.json, (json.dumps(document, indent=2) + "\n").encode())
+        console.print(f"written to {config.json}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _check(path: Path) -> None:
+    """Before the minutes of measuring."""
+    if path.is_dir():
+        raise ValueError(f"--json {path} is a folder")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--json {path}: {path.parent} is no folder")

@@ -1,0 +1,1 @@
+"""What things cost: figures that are measured, never asserted."""

@@ -1,0 +1,115 @@
+"""What a step of the worlds costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import interact_env
+from train.speed.measure import Case, Task
+
+COLLIDING, N_BODY = "colliding_agents_v0", "n_body_v0"
+# Worlds on all threads, agents of each; of four worlds the growth is told.
+BATCHES = (
+    (COLLIDING, 1024, 8),
+    (COLLIDING, 1024, 64),
+    (COLLIDING, 4, 64),
+    (COLLIDING, 4, 512),
+    (COLLIDING, 4, 4096),
+    (N_BODY, 64, 256),
+)
+# Worlds on one thread, by their numbers of agents; the three-body force is a sum over pairs for each.
+GROWTH: tuple[tuple[str, dict[str, Any], tuple[int, ...]], ...] = (
+    (COLLIDING, {}, (8, 64, 512, 4096)),
+    (N_BODY, {"interaction": "gravity"}, (8, 64, 512, 4096)),
+    (N_BODY, {"interaction": "charge"}, (8, 64, 512)),
+    (N_BODY, {"interaction": "three_body"}, (8, 64, 128)),
+)
+# Of a pair under gravity: 3 differences, 6 for the softened square of the distance, a root, a quotient, 3 for
+# the mass over the cube, 6 for the sum. Source: Nyland, Harris and Prins 2007, GPU Gems 3, chapter 31.
+_PAIR = 20
+_STEPS = 3
+FRESH = """
+import resource, sys, time
+import interact_env
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+env = interact_env.make("colliding_agents_v0", n_agents=8)
+env.reset(seed=0)
+env.step({agent: 1 for agent in env.agents})
+print(memory, "torch" in sys.modules)
+"""
+
+
+def cases(threads: int) -> Iterator[Case]:
+    """PettingZoo envs, batches on all threads, and single worlds on one.
+
+    Args:
+        threads: for the batches.
+    """
+    for n in (8, 64):
+        yield Case(f"{COLLIDING}, PettingZoo", 1, n, 1, lambda n=n: _single(n))  # type: ignore[misc]
+    smallest = min(n for _, worlds, n in BATCHES if worlds == 4)
+    for env, worlds, n in BATCHES:
+        grows_from = smallest if worlds == 4 and n > smallest else 0
+        yield batch(f"{env}, {worlds:,} worlds", env, worlds, n, threads, grows_from)
+    for env, parameters, counts in GROWTH:
+        name = " ".join((env, *parameters.values()))
+        for before, n in zip((0, *counts), counts, strict=False):
+            yield batch(f"{name}, 1 world", env, 1, n, 1, grows_from=before, **parameters)
+
+
+def batch(
+    what: str, env: str, worlds: int, agents: int, threads: int, grows_from: int = 0, **parameters: Any
+) -> Case:
+    """Steps of a batch, each from the same state: bodies that nobody steers fall together or leave."""
+    given = {"n_agents": agents, "max_cycles": None, **parameters}
+
+    def make() -> Task:
+        stepped = interact_env.make_batch(env, worlds, seed=0, n_threads=threads, **given)
+        stepped.reset()
+        saved, actions = stepped.save(), stepped.scripted("random")
+
+        def task() -> None:
+            stepped.restore(saved)
+            for _ in range(_STEPS):
+                stepped.step(actions)
+
+        return task
+
+    one = interact_env.make_batch(env, 1, seed=0, **given)
+    moved = worlds * _STEPS * _bytes(one)
+    products = 0.0
+    if env == N_BODY and parameters.get("interaction", "gravity") == "gravity":
+        products = float(_PAIR * worlds * _STEPS * one.params.substeps * agents**2)
+    return Case(what, worlds, agents, threads, make, _STEPS, 0 if products else moved, products, grows_from)
+
+
+def _bytes(one: Any) -> int:
+    """Bytes that a step of one world reads and writes at least: the state twice, the actions, the results."""
+    state, result = (
+        sum(a.nbytes for name, a in one.save().items() if name.startswith(kind))
+        for kind in ("state.", "result.")
+    )
+    return 2 * state + result + int(one.blank_actions().nbytes)
+
+
+def _single(n_agents: int) -> Task:
+    env = interact_env.make(COLLIDING, n_agents=n_agents, max_cycles=None, seed=0)
+    env.reset()
+    actions = dict.fromkeys(env.agents, 1)
+    return lambda: env.step(actions)
+
+
+def fresh(repeats: int) -> tuple[list[float], float, bool]:
+    """Of a new process: seconds to the first step; bytes after the import; whether torch was imported."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        command = [sys.executable, "-c", FRESH]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        times.append(time.perf_counter() - start)
+    memory, torch = done.stdout.split()
+    return times, 1024.0 * float(memory), torch == "True"
