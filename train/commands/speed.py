@@ -63,13 +63,13 @@ def _table(config: SpeedConfig, entities: list[int]) -> None:
 
 def _figures(config: SpeedConfig) -> int:
     from interact_env.engine.batch import max_threads
-    from train import checkpoint
-    from train.speed import limits, measure, peers, stepping, training
+    from train import disk
+    from train.speed import gpu, limits, measure, peers, stepping, training
 
     if config.json is not None:
         _check(config.json)
     threads = min(config.threads or os.cpu_count() or 1, max_threads())
-    cases = [*stepping.cases(threads), *training.cases(threads)]
+    cases = [*stepping.cases(threads), *gpu.cases(), *training.cases(threads)]
     if config.compare:
         cases += peers.cases(threads)
     with bar("measuring") as advance:
@@ -87,7 +87,7 @@ def _figures(config: SpeedConfig) -> int:
     if config.json is not None:
         document = measure.document(figures, found)
         document["fresh"] = {"seconds": times, "memory": memory, "torch": torch}
-        checkpoint.replace(config.json, (json.dumps(document, indent=2) + "\n").encode())
+        disk.replace(config.json, (json.dumps(document, indent=2) + "\n").encode())
         console.print(f"written to {config.json}", highlight=False, soft_wrap=True)
     return 0
 

@@ -19,7 +19,8 @@ def measure(device: str, threads: int) -> Limits:
         threads: of torch, on a CPU.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    if device == "cpu":
+        torch.set_num_threads(threads)
     try:
         return Limits(copy=_copy(device), products=_products(device))
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import interact_env
+from interact_env import WorldBatch
 from train.speed.measure import Case, Task
 
 COLLIDING, N_BODY = "colliding_agents_v0", "n_body_v0"
@@ -35,6 +36,7 @@ _STEPS = 3
 FRESH = """
 import resource, sys, time
 import interact_env
+from interact_env import WorldBatch
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 env = interact_env.make("colliding_agents_v0", n_agents=8)
 env.reset(seed=0)
@@ -80,14 +82,19 @@ def batch(
         return task
 
     one = interact_env.make_batch(env, 1, seed=0, **given)
-    moved = worlds * _STEPS * _bytes(one)
-    products = 0.0
-    if env == N_BODY and parameters.get("interaction", "gravity") == "gravity":
-        products = float(_PAIR * worlds * _STEPS * one.params.substeps * agents**2)
+    moved, products = worlds * _STEPS * bytes_of(one), worlds * _STEPS * arithmetic(one)
     return Case(what, worlds, agents, threads, make, _STEPS, 0 if products else moved, products, grows_from)
 
 
-def _bytes(one: Any) -> int:
+def arithmetic(one: WorldBatch) -> float:
+    """Floating-point operations of a step of one world of bodies under gravity; 0 for all others."""
+    if one.world.name != N_BODY or not one.params.gravity:
+        return 0.0
+    # The leapfrog asks for the forces before its first substep, and after each.
+    return float(_PAIR * (one.params.substeps + 1) * one.n_slots * (one.n_slots - 1))
+
+
+def bytes_of(one: WorldBatch) -> int:
     """Bytes that a step of one world reads and writes at least: the state twice, the actions, the results."""
     state, result = (
         sum(a.nbytes for name, a in one.save().items() if name.startswith(kind))

@@ -62,7 +62,7 @@ def test_bytes_that_a_step_must_move():
     assert case.moved == 3 * case.steps * world
     assert case.products == 0
     gravity = stepping.batch("w", stepping.N_BODY, 3, 8, 1)
-    assert gravity.products == 20 * 3 * gravity.steps * 8 * 64
+    assert gravity.products == 20 * 3 * gravity.steps * 9 * 8 * 7
 
 
 def test_the_command_prints_and_writes_them_all(tmp_path, monkeypatch, capsys):
