@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from policies.embedding import Column, EntityEmbedding, Rotation
-from policies.interaction import head_width
+from policies.interaction import Interaction, head_width
 from policies.registry import Make, interaction
+from policies.sums import Reach
 
 
 class Block(nn.Module):
@@ -35,8 +36,15 @@ class Block(nn.Module):
         rotation: Rotation | None,
         memory: Tensor,
     ) -> Tensor:
-        """(B, L, d_model) -> (B, L, d_model)."""
-        x = x + self.interaction(self.norm(x), mask, visible, rotation, memory)
+        """(B, L, d_model) -> (B, L, d_model); all is finite, also where no entity is."""
+        ours = self.interaction
+        if isinstance(ours, Interaction):
+            # Straight to the sum: nothing has to be checked or cleared here again, block by block.
+            reach = Reach(mask, visible, ours.exclude_self, ours.causal)
+            answer = ours.answer(self.norm(x), memory, rotation or Rotation(None, None), reach)
+        else:
+            answer = ours(self.norm(x), mask, visible, rotation, memory)
+        x = x + answer
         return x + self.mlp(x)
 
 
@@ -134,5 +142,6 @@ class EntityActorCritic(nn.Module):
 
     def _embed(self, rows: Tensor, mask: Tensor) -> tuple[Tensor, Rotation | None, Tensor]:
         """Vectors of the entities, their rotation, and what is seen of them by others."""
-        x, rotation = self.embedding(torch.where(mask[..., None], rows, 0.0))
-        return x, rotation, self.memory_norm(x)
+        there = mask[..., None]
+        x, rotation = self.embedding(torch.where(there, rows, 0.0))
+        return x, rotation, torch.where(there, self.memory_norm(x), 0.0)

@@ -12,6 +12,7 @@ from operator import mul
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from policies.embedding import Rotation
 from policies.interaction import (
@@ -101,7 +102,8 @@ class SelfAttention(Interaction):
         return (SUM_SCALE * scores).masked_fill(~reach.pairs(), 0.0)
 
     def _project(self, x: Tensor, memory: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        k, v = self.key_value(memory).chunk(2, dim=-1)
+        # One product each: splitting the result of one would copy it, and its gradient.
+        k, v = (F.linear(memory, weight) for weight in self.key_value.weight.chunk(2))
         q = turned_heads(self.query(x), self.n_heads, rotation.scores)
         k = turned_heads(k, self.n_heads, rotation.scores)
         return q, k, turned_heads(v, self.n_heads, rotation.values)

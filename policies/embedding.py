@@ -160,7 +160,8 @@ class EntityEmbedding(nn.Module):
             for k, c in enumerate(self.columns)
             if c.kind != "position"
         ]
-        where = rows[..., self.axes]
+        # Taken one by one: a list of columns would be copied to the device each time.
+        where = torch.stack([rows[..., k] for k in self.axes], dim=-1) if self.axes else rows[..., :0]
         if self.fourier is not None:
             parts.append(self.fourier(where))
         elif self.positions == "plain":

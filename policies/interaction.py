@@ -65,7 +65,7 @@ class Interaction(nn.Module):
         return self.pair_weights(*self._prepared(x, mask, visible, rotation, memory))
 
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
-        """`forward` of arguments that are known to be good, zero where no entity is."""
+        """`forward` of arguments known to be good: all finite, memory zero where no entity is."""
         raise NotImplementedError
 
     def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:

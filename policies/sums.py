@@ -63,29 +63,35 @@ def softmax_sum(q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float | N
         pairs: (B, 1, L, K) bool, True: allowed.
         scale: of the scores; None: 1 / sqrt(d).
     """
-    some = pairs.any(dim=-1, keepdim=True)
-    # A row with no pair would be 0 / 0: let it see all, then drop what it saw.
-    open_pairs = pairs | ~some
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if k.shape[-2] <= DENSE_MAX:
-        y = masked_softmax((q @ k.transpose(-1, -2)) * scale, open_pairs) @ v
-    else:
-        # torch's CPU kernel needs one width for q, k and v, and else materialises the scores.
-        width, d_v = max(q.shape[-1], v.shape[-1]), v.shape[-1]
-        q, k, v = (F.pad(t, (0, width - t.shape[-1])) for t in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=open_pairs, scale=scale)[..., :d_v]
+        return softmax_weights(products(q, k) * scale, pairs) @ v
+    some = pairs.any(dim=-1, keepdim=True)
+    # torch's CPU kernel needs one width for q, k and v, and else materialises the scores.
+    width, d_v = max(q.shape[-1], v.shape[-1]), v.shape[-1]
+    q, k, v = (F.pad(t, (0, width - t.shape[-1])) for t in (q, k, v))
+    # A row with no pair would be 0 / 0: let it see all, then drop what it saw.
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=pairs | ~some, scale=scale)[..., :d_v]
     return torch.where(some, y, 0.0)
 
 
-def masked_softmax(scores: Tensor, pairs: Tensor) -> Tensor:
-    """Softmax over the last axis of the pairs that are allowed, at least one in each row."""
-    return scores.masked_fill(~pairs, -math.inf).softmax(dim=-1)
+def products(q: Tensor, k: Tensor) -> Tensor:
+    """Of every pair, q_i . k_j, (B, H, L, K)."""
+    # Laid out before it is transposed: the product would copy what is neither, and slowly.
+    return q @ k.contiguous().transpose(-1, -2)
 
 
 def softmax_weights(scores: Tensor, pairs: Tensor) -> Tensor:
     """Softmax over the last axis of the pairs that are allowed; 0 where none is."""
-    some = pairs.any(dim=-1, keepdim=True)
-    return torch.where(some, masked_softmax(scores, pairs | ~some), 0.0)
+    if not 0 < scores.shape[-1] <= DENSE_MAX:
+        some = pairs.any(dim=-1, keepdim=True)
+        return torch.where(some, scores.masked_fill(~(pairs | ~some), -math.inf).softmax(dim=-1), 0.0)
+    # torch's own takes a CPU five times as long over so few numbers.
+    scores = scores.masked_fill(~pairs, -math.inf)
+    most = scores.detach().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+    shares = (scores - most).exp()
+    # The sum is 1 or more, the largest share being 1; 0 where no pair is allowed.
+    return shares / shares.sum(dim=-1, keepdim=True).clamp(min=1.0)
 
 
 def linear_sum(q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
@@ -95,7 +101,7 @@ def linear_sum(q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
     # Pair by pair L^2 (d + d_v); through the state k^T v it is 2 L d d_v.
     dense = n * (d + v.shape[-1]) <= 2 * d * v.shape[-1]
     if reach.visible is not None or dense:
-        return (q @ k.transpose(-1, -2)).masked_fill(~reach.pairs(), 0.0) @ v
+        return products(q, k).masked_fill(~reach.pairs(), 0.0) @ v
     k = reach.present(k)
     if reach.causal:
         return _causal_sum(q, k, v, reach.exclude_self)

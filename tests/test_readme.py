@@ -42,6 +42,10 @@ a_while() {{  # on a screen that nobody sees, until it is interrupted
     [ $status = 0 ] || [ $status = 130 ]
 }}
 python() {{ "{sys.executable}" "$@"; }}
+torchrun() {{
+    "{sys.executable}" -m torch.distributed.run "$@" \\
+        --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16
+}}
 pytest() {{ "{sys.executable}" -m pytest -q "$@"; }}
 make() {{ command make --dry-run -C "{ROOT}" "$@"; }}
 """

@@ -1,21 +1,33 @@
-"""Rollouts of whole worlds, sampled as living agents."""
+"""Rollouts of whole worlds, and the minibatches that are drawn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
 from interact_env.engine import WorldBatch
 from train.gae import advantages
+from train.policy import Observation
+from train.ranks import ALONE, Ranks
+
+
+class Minibatch(NamedTuple):
+    """Worlds at a step, n of them; zero where no agent is."""
+
+    observation: Observation
+    actions: Tensor  # (n, L, ...)
+    values: Tensor  # (n, L), as the following
+    log_probs: Tensor
+    advantages: Tensor
+    returns: Tensor
 
 
 class EntityRolloutBuffer:
-    """T steps of B worlds as tensors on one device; what stable-baselines3's `PPO.train` reads.
+    """T steps of B worlds as tensors on one device.
 
     A sample is a world at a step; its living agents are the rows of the loss.
     """
@@ -27,7 +39,7 @@ class EntityRolloutBuffer:
         def zeros(*more: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(*shape, *more, dtype=dtype, device=device)
 
-        action = torch.from_numpy(batch.blank_actions())
+        action = torch.as_tensor(batch.blank_actions())
         self.n_steps, self.device = n_steps, device
         self.entities = zeros(len(batch.columns))
         self.mask = zeros(dtype=torch.bool)
@@ -58,40 +70,40 @@ class EntityRolloutBuffer:
         )
         self.state_returns = self.advantages + self.state_values
 
-    def get(self, batch_size: int) -> Iterator[RolloutBufferSamples]:
+    def minibatches(self, batch_size: int, ranks: Ranks = ALONE) -> Iterator[Minibatch]:
         """Every (step, world) once, in random order, `batch_size` at a time."""
         n = self.mask.shape[0] * self.mask.shape[1]
-        # numpy's global generator, which stable-baselines3 seeds and its own buffers draw from.
-        order = torch.from_numpy(np.random.permutation(n)).to(self.device)  # noqa: NPY002
-        for chosen in order.split(batch_size):
-            yield self._samples(chosen)
+        for chosen in order(n, ranks).to(self.device).split(batch_size):
+            yield self._minibatch(chosen)
 
-    def _samples(self, chosen: Tensor) -> RolloutBufferSamples:
+    def _minibatch(self, chosen: Tensor) -> Minibatch:
         def take(values: Tensor) -> Tensor:
-            return values.flatten(0, 1)[chosen]
+            return values.flatten(0, 1).index_select(0, chosen)
 
-        own = take(self.mask)
-        observations = {"entities": take(self.entities), "mask": own, "own": own}
+        mask = take(self.mask)
+        observation = {"entities": take(self.entities), "mask": mask, "own": mask}
         if self.visible is not None:
-            observations["visible"] = take(self.visible)
-        numbers: list[Any] = [
-            take(values)[own]
-            for values in (
-                self.actions,
-                self.state_values,
-                self.log_probs,
-                self.advantages,
-                self.state_returns,
-            )
-        ]
-        return RolloutBufferSamples(observations, *numbers)  # type: ignore[arg-type]
+            observation["visible"] = take(self.visible)
 
-    @property
-    def values(self) -> np.ndarray:
-        """Values of the living agents, flat, for stable-baselines3's explained variance."""
-        return self.state_values[self.mask].cpu().numpy()
+        def take_living(values: Tensor) -> Tensor:
+            # Selected, not multiplied by 0: the slot of an agent that left may hold anything, NaN too.
+            taken = take(values)
+            return torch.where(mask.view(*mask.shape, *[1] * (taken.ndim - 2)), taken, 0)
 
-    @property
-    def returns(self) -> np.ndarray:
-        """Returns of the living agents, flat."""
-        return self.state_returns[self.mask].cpu().numpy()
+        return Minibatch(
+            observation,
+            take_living(self.actions),
+            take_living(self.state_values),
+            take_living(self.log_probs),
+            take_living(self.advantages),
+            take_living(self.state_returns),
+        )
+
+
+def order(n: int, ranks: Ranks) -> Tensor:
+    """A random order of a process's n samples.
+
+    Every process draws the orders of all, and so leaves the generator as the others do: numpy's global one,
+    which stable-baselines3 seeds and its own buffers draw from.
+    """
+    return [torch.from_numpy(np.random.permutation(n)) for _ in range(ranks.size)][ranks.rank]  # noqa: NPY002

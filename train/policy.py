@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,13 +21,13 @@ Observation = dict[str, Tensor]
 
 
 def joint_observation(batch: WorldBatch, device: torch.device | str) -> Observation:
-    """All agents of all worlds as one observation, float32; on the CPU it may share the batch's memory."""
-    mask = torch.from_numpy(batch.alive).to(device)
-    rows = torch.from_numpy(batch.rows).to(device, torch.float32)
+    """All agents of all worlds as one observation, float32; it may share the batch's memory."""
+    mask = torch.as_tensor(batch.alive).to(device)
+    rows = torch.as_tensor(batch.rows).to(device, torch.float32)
     observation = {"entities": rows, "mask": mask, "own": mask}
     visible = batch.visible()
     if visible is not None:
-        observation["visible"] = torch.from_numpy(visible).to(device)
+        observation["visible"] = torch.as_tensor(visible).to(device)
     return observation
 
 
@@ -81,6 +82,45 @@ class EntityPolicy(BasePolicy):
         distribution, values = self._evaluate(obs)
         actions = distribution.get_actions(deterministic=deterministic)
         return actions, values, distribution.log_prob(actions)
+
+    def noise(self, shape: tuple[int, ...]) -> Tensor:
+        """Random numbers from which `act` draws the actions of so many agents, (*shape, n_outputs)."""
+        like = torch.empty(*shape, n_outputs(self.action_space), device=self.device)
+        return like.normal_() if isinstance(self.action_space, spaces.Box) else like.exponential_()
+
+    def act(self, obs: Observation, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Actions, values and log-probabilities of every entity of a joint observation, whoever is there.
+
+        Args:
+            obs: joint, (B, L).
+            noise: of (B, L).
+
+        Returns:
+            actions (B, L, ...), values (B, L), log-probabilities (B, L), and whether all outputs are finite.
+        """
+        outputs, values = self._network(obs)
+        if isinstance(self.action_space, spaces.Box):
+            actions = outputs + noise * self.log_std.exp()
+        else:
+            # The first to ring of clocks of these rates: with the probability of its share of them.
+            actions = (outputs.softmax(-1) / noise).argmax(-1)
+        finite = torch.isfinite(outputs).all() & torch.isfinite(values).all()
+        return actions, values, self._log_probs(outputs, actions)[0], finite
+
+    def evaluate_all(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, log-probabilities and entropies (B, L) of given actions, of every entity."""
+        outputs, values = self._network(obs)
+        return values, *self._log_probs(outputs, actions)
+
+    def _log_probs(self, outputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies (B, L); torch's distributions would make the host check them."""
+        if isinstance(self.action_space, spaces.Box):
+            scaled = (actions - outputs) / self.log_std.exp()
+            constant = self.log_std + 0.5 * math.log(2 * math.pi)
+            log_probs = -(0.5 * scaled.square() + constant).sum(-1)
+            return log_probs, (0.5 + constant).sum().expand_as(log_probs)
+        logs = outputs.log_softmax(-1)
+        return logs.gather(-1, actions[..., None]).squeeze(-1), -(logs.exp() * logs).sum(-1)
 
     def evaluate_actions(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropies of given actions."""

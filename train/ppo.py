@@ -1,4 +1,4 @@
-"""stable-baselines3's PPO with rollouts of whole worlds."""
+"""stable-baselines3's PPO with rollouts of whole worlds, and updates that read nothing back."""
 
 from __future__ import annotations
 
@@ -9,31 +9,48 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from interact_env.engine import WorldBatch
+from train import memory, products
 from train.buffer import EntityRolloutBuffer
+from train.cuts import Cuts
 from train.policy import EntityPolicy, Observation, bounded, joint_observation
+from train.ranks import ALONE, Ranks
+from train.totals import Totals
+from train.update import NUMBERS, Coefficients, explained_variance, losses
 from train.vec_env import AgentVecEnv
 
 
 class EntityPPO(PPO):
-    """PPO whose rollouts compute all agents of all worlds in one joint pass.
+    """PPO whose rollouts and updates compute all agents of all worlds in one joint pass.
 
     `n_steps` and timesteps count env steps (one world advanced by one step), `batch_size` counts worlds
-    at a step; the loss averages over the living agents in them. `train()` is stable-baselines3's own.
-    The first episodes of a run are cut early, each world's at another step. To save, see `train.checkpoint`.
+    at a step; the loss averages over the living agents in them. `train()` learns what stable-baselines3's own
+    would. The first episodes of a run are cut early, each world's at another step. To save, see
+    `train.checkpoint`.
     """
 
     policy: EntityPolicy  # type: ignore[assignment]
+    rollout_buffer: EntityRolloutBuffer  # type: ignore[assignment]
 
-    def __init__(self, policy: type[EntityPolicy], env: AgentVecEnv, **options: Any) -> None:
-        """As PPO; `options` are its keyword arguments.
+    def __init__(
+        self, policy: type[EntityPolicy], env: AgentVecEnv, *, ranks: Ranks = ALONE, **options: Any
+    ) -> None:
+        """As PPO.
+
+        Args:
+            policy: EntityPolicy.
+            env: this process's share of the worlds.
+            ranks: of processes that train together; steps, `batch_size` and timesteps count those of all.
+            options: PPO's keyword arguments.
 
         Raises:
-            ValueError: an env that is not an AgentVecEnv.
+            ValueError: an env that is not an AgentVecEnv, or a batch size that the processes cannot share.
         """
         if not isinstance(env, AgentVecEnv):
             raise ValueError(f"env must be an AgentVecEnv (see make_sb3_vec_env), not {type(env).__name__}")
+        self.ranks = ranks
         super().__init__(policy, env, **options)  # type: ignore[arg-type]
 
     @property
@@ -42,38 +59,39 @@ class EntityPPO(PPO):
         assert isinstance(self.env, AgentVecEnv)
         return self.env.batch
 
+    @property
+    def _looks(self) -> bool:
+        """Whether the host reads what it could do without: where it does not have to wait for a device."""
+        return self.device.type == "cpu"
+
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Not possible: rollouts are laid out for the worlds of the start."""
         raise NotImplementedError("set_env: make a new EntityPPO, and give it this one's policy.state_dict()")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "totals"]
+        return [*super()._excluded_save_params(), "ranks", "totals", "_cuts", "_bad"]
 
     def _setup_model(self) -> None:
+        memory.keep_freed()
         self.n_envs = self.batch.n_worlds
         # stable-baselines3 builds a buffer of its own first: keep that one small.
         n_steps, self.n_steps = self.n_steps, 1
+        options = self.policy_kwargs.get("optimizer_kwargs", {})
+        self.policy_kwargs["optimizer_kwargs"] = {"fused": True, **options}
         super()._setup_model()
         self.n_steps = n_steps
-        self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)  # type: ignore[assignment]
-        self.policy.optimizer.register_step_pre_hook(self._check_gradients)
+        self._share = self.ranks.share("batch_size", self.batch_size)
+        self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)
+        self._cuts = Cuts(n_steps, self.batch, self.device)
+        for tensor in self.policy.state_dict().values():
+            self.ranks.same(tensor)
         self._start_counting()
 
-    def _check_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Before every step of the optimiser, so that no weight is ever lost.
-
-        Raises:
-            FloatingPointError: the loss or a gradient is not finite.
-        """
-        gradients = [
-            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
-        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
-            raise FloatingPointError("the loss or its gradient is not finite")
-
     def _start_counting(self) -> None:
+        batch = self.batch
         self.agent_steps = 0
-        self.totals = Totals(self.batch.n_worlds, self.batch.n_slots, len(self.batch.world.METRICS))
+        shape = (batch.n_worlds, batch.n_slots)
+        self.totals = Totals(self.n_steps, shape, len(batch.world.METRICS), self.device)
 
     def _setup_learn(self, *arguments: Any, **options: Any) -> Any:
         ready = super()._setup_learn(*arguments, **options)
@@ -83,7 +101,9 @@ class EntityPPO(PPO):
         if self.batch.params.max_cycles and not self.batch.steps.any():
             # First episodes are cut at different times: otherwise all worlds would reset in the same step
             # for ever, and a rollout would hold either the crowded starts of episodes or their calm ends.
-            self.batch.steps[:] = np.arange(self.batch.n_worlds) * self.batch.params.max_cycles // self.n_envs
+            n = self.n_envs * self.ranks.size
+            starts = np.arange(n) * self.batch.params.max_cycles // n
+            self.batch.steps[:] = starts[self.ranks.own(self.n_envs)]
         return ready
 
     def collect_rollouts(  # type: ignore[override]
@@ -92,16 +112,19 @@ class EntityPPO(PPO):
         """Fill the buffer with `n_rollout_steps` of every world."""
         self.policy.set_training_mode(False)
         self.totals.clear()
+        self._cuts.clear()
         callback.on_rollout_start()
-        for t in range(n_rollout_steps):
-            self._step(rollout_buffer, t)
-            self.num_timesteps += self.batch.n_worlds
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return False
-        rollout_buffer.finish(
-            self._values(joint_observation(self.batch, self.device)), self.gamma, self.gae_lambda
-        )
+        with torch.no_grad(), products.fastest():
+            for t in range(n_rollout_steps):
+                self._step(rollout_buffer, t)
+                self.num_timesteps += self.n_envs * self.ranks.size
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    return False
+            self._cuts.bootstrap(rollout_buffer, self._values)
+            last = self._values(joint_observation(self.batch, self.device))
+            rollout_buffer.finish(last, self.gamma, self.gae_lambda)
+        self.ep_info_buffer.extend(self.totals.finish(self.ranks))  # type: ignore[union-attr]
         self._log_rollout()
         callback.on_rollout_end()
         return True
@@ -109,38 +132,36 @@ class EntityPPO(PPO):
     def _step(self, buffer: EntityRolloutBuffer, t: int) -> None:
         batch = self.batch
         obs = joint_observation(batch, self.device)
-        own = obs["own"]
-        with torch.no_grad():
-            actions, values, log_probs = self.policy(obs)
+        own = obs["own"].clone()
+        actions, values, log_probs, finite = self.policy.act(obs, self._noise())
+        if self._looks and not finite:
+            raise FloatingPointError("what the policy makes of its observations is not finite")
         buffer.entities[t], buffer.mask[t] = obs["entities"], own
         if buffer.visible is not None:
             buffer.visible[t] = obs["visible"]
-        for slots, living in (
-            (buffer.actions, actions),
-            (buffer.state_values, values),
-            (buffer.log_probs, log_probs),
-        ):
-            slots[t][own] = living.to(slots.dtype)
-        mask = batch.alive.copy()
-        step = batch.step(bounded(buffer.actions[t], self.action_space))
-        buffer.rewards[t] = torch.from_numpy(step.reward)
-        buffer.terminated[t] = torch.from_numpy(step.terminated)
-        cut = batch.alive & step.truncated[:, None]
-        buffer.truncated[t] = torch.from_numpy(cut)
-        if cut.any():
-            worlds = torch.from_numpy(cut.any(axis=1)).to(self.device)
+        buffer.actions[t] = torch.where(own.view(*own.shape, *[1] * (actions.ndim - 2)), actions, 0)
+        buffer.state_values[t] = torch.where(own, values, 0)
+        buffer.log_probs[t] = torch.where(own, log_probs, 0)
+        step = batch.advance(bounded(buffer.actions[t], self.action_space))
+        reward, terminated, truncated, over = (
+            torch.as_tensor(a).to(self.device) for a in (*step, batch.over)
+        )
+        buffer.rewards[t], buffer.terminated[t] = reward, terminated
+        if self._cuts.room:
             last = joint_observation(batch, self.device)
-            buffer.next_values[t][worlds] = self._values({name: v[worlds] for name, v in last.items()})
-        self.totals.add(mask, step.reward, batch.metrics)
-        if batch.over.any():
-            self.ep_info_buffer.extend(self.totals.finished(batch.over))  # type: ignore[union-attr]
-            batch.reset(batch.over.copy())
+            buffer.truncated[t] = last["mask"] & truncated[:, None]
+            self._cuts.add(t, truncated, last)
+        metrics = torch.as_tensor(batch.metrics).to(self.device)
+        self.totals.add(t, own, reward, metrics, over)
+        batch.reset(batch.over.copy())
+
+    def _noise(self) -> Tensor:
+        """For this process's worlds; all draw that of all, so that it is another for each."""
+        n = self.n_envs
+        return self.policy.noise((n * self.ranks.size, self.batch.n_slots))[self.ranks.own(n)]
 
     def _values(self, obs: Observation) -> Tensor:
-        with torch.no_grad():
-            values = torch.zeros(obs["mask"].shape, device=self.device)
-            values[obs["own"]] = self.policy.predict_values(obs)
-        return values
+        return torch.where(obs["mask"], self.policy._network(obs)[1], 0)
 
     def _log_rollout(self) -> None:
         n, reward, metrics = self.totals.rates()
@@ -150,44 +171,91 @@ class EntityPPO(PPO):
         self.agent_steps += n
         self.logger.record("time/agent_steps", self.agent_steps)
 
+    def train(self) -> None:
+        """Update the policy with the rollout.
 
-class Totals:
-    """Sums over the living agents of a rollout, and over the episodes that are running."""
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite; the weights are still good.
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        coefficients = self._coefficients()
+        numbers: list[Tensor] = []
+        stop, self._bad = False, torch.zeros((), device=self.device)
+        with products.fastest():
+            for _ in range(self.n_epochs):
+                first = len(numbers)
+                for part in self.rollout_buffer.minibatches(self._share, self.ranks):
+                    found = losses(self.policy, part, coefficients, self.ranks)
+                    numbers.append(found.detach())
+                    stop = self._is_too_far(found[3])
+                    if stop:
+                        break
+                    self._descend(found[-1])
+                self._n_updates += 1
+                if stop:
+                    break
+        self._log_update(torch.stack(numbers), first, coefficients)
 
-    def __init__(self, n_worlds: int, n_slots: int, n_metrics: int) -> None:
-        """All zero."""
-        self.episode_return = np.zeros((n_worlds, n_slots))
-        self.joined = np.zeros((n_worlds, n_slots), np.bool_)
-        self.length = np.zeros(n_worlds, np.int64)
-        self.metrics = np.zeros(n_metrics)
-        self.clear()
+    def _coefficients(self) -> Coefficients:
+        left = self._current_progress_remaining
+        clip = self.clip_range(left)  # type: ignore[operator]
+        clip_vf = None if self.clip_range_vf is None else self.clip_range_vf(left)  # type: ignore[operator]
+        return Coefficients(clip, clip_vf, self.ent_coef, self.vf_coef, self.normalize_advantage)
 
-    def clear(self) -> None:
-        """Start the sums of a rollout."""
-        self.agent_steps, self.reward = 0, 0.0
-        self.metrics[:] = 0
+    def _is_too_far(self, approx_kl: Tensor) -> bool:
+        """Whether to end the update early; read from the device only where there is a target."""
+        if self.target_kl is None:
+            return False
+        return float(self.ranks.total(approx_kl.detach().clone())) > 1.5 * self.target_kl
 
-    def add(self, mask: np.ndarray, reward: np.ndarray, metrics: np.ndarray) -> None:
-        """Add one step; `mask` (B, L) tells who acted."""
-        self.agent_steps += int(mask.sum())
-        self.reward += float(reward.sum(dtype=np.float64))
-        self.metrics += metrics.sum(axis=(0, 1), dtype=np.float64)
-        self.episode_return += reward
-        self.joined |= mask
-        self.length += 1
+    def _descend(self, loss: Tensor) -> None:
+        """One step of the optimiser; none where the gradient is not finite."""
+        optimizer = self.policy.optimizer
+        optimizer.zero_grad()
+        loss.backward()
+        gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
+        self._add_up(gradients)
+        norm = get_total_norm(gradients)
+        bad = ~torch.isfinite(norm)
+        if self._looks and bad:
+            raise FloatingPointError("the loss or its gradient is not finite")
+        clip_grads_with_norm_(self.policy.parameters(), self.max_grad_norm, norm)
+        # As torch's GradScaler does: the step is skipped on the device, and the host need not know yet.
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        self._bad = torch.maximum(self._bad, optimizer.found_inf)  # type: ignore[attr-defined]
+        optimizer.step()
 
-    def finished(self, over: np.ndarray) -> list[dict[str, float]]:
-        """Mean return per agent and length of the episodes that ended, and start those sums anew."""
-        ended = [
-            {"r": float(self.episode_return[b][self.joined[b]].mean()), "l": float(self.length[b])}
-            for b in np.flatnonzero(over)
-        ]
-        self.episode_return[over] = 0
-        self.joined[over] = False
-        self.length[over] = 0
-        return ended
+    def _add_up(self, gradients: list[Tensor]) -> None:
+        """Sum the gradients of all processes, in place."""
+        if self.ranks.size == 1:
+            return
+        flat = self.ranks.total(torch.cat([g.flatten() for g in gradients]))
+        for g, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            g.copy_(total.view(g.shape))
 
-    def rates(self) -> tuple[int, float, np.ndarray]:
-        """Agent steps, and reward and metrics per agent step."""
-        n = max(1, self.agent_steps)
-        return self.agent_steps, self.reward / n, self.metrics / n
+    def _log_update(self, numbers: Tensor, last_epoch: int, coefficients: Coefficients) -> None:
+        """The only look that the host takes at an update.
+
+        Args:
+            numbers: `NUMBERS` of every minibatch.
+            last_epoch: the first minibatch of the last epoch.
+            coefficients: of the loss.
+        """
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.state_returns, buffer.state_values, buffer.mask, self.ranks)
+        numbers = self.ranks.total(numbers)
+        means = dict(zip(NUMBERS, numbers.mean(dim=0), strict=True))
+        means["approx_kl"], means["loss"] = numbers[last_epoch:, 3].mean(), numbers[-1, -1]
+        means["explained_variance"] = explained
+        if hasattr(self.policy, "log_std"):
+            means["std"] = self.policy.log_std.detach().exp().mean()
+        bad, *values = torch.stack([self._bad, *(v.float() for v in means.values())]).tolist()
+        if bad:
+            raise FloatingPointError("the loss or its gradient is not finite")
+        for name, value in zip(means, values, strict=True):
+            self.logger.record(f"train/{name}", value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", coefficients.clip_range)
+        if coefficients.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)

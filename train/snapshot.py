@@ -18,6 +18,7 @@ from train.checkpoint import Snapshot
 from train.ppo import EntityPPO
 
 _EPISODES = ("episode_return", "joined", "length")
+_SEED = "seed"  # of a batch: two words, and the number of its first world, which processes differ in
 
 
 def take(model: EntityPPO) -> Snapshot:
@@ -44,14 +45,17 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
     given = {name: _finite(tensors, name, like) for name, like in _tensors(model).items()}
     if "random.cuda" in tensors.names and model.device.type == "cuda":  # not after a start on a CPU
         given["random.cuda"] = tensors.read("random.cuda", torch.cuda.get_rng_state(model.device))
-    worlds = {k.removeprefix("worlds."): v.numpy() for k, v in given.items() if k.startswith("worlds.")}
-    model.batch.restore(worlds)
+    own = model.ranks.own(model.n_envs)
+    worlds = {k.removeprefix("worlds."): v for k, v in given.items() if k.startswith("worlds.")}
+    seed = worlds.pop(_SEED)
+    seed[2] = own.start
+    model.batch.restore({_SEED: seed.numpy(), **{name: v[own].numpy() for name, v in worlds.items()}})
     try:
         _check_worlds(model.batch)
     except ValueError as error:
         raise LoadError(f"{tensors.path}: {error}") from None
     for name in _EPISODES:
-        getattr(model.totals, name)[...] = given[f"episodes.{name}"].numpy()
+        getattr(model.totals, name).copy_(given[f"episodes.{name}"][own])
     _put_moments(model, tensors)
     _put_generators(model, given, tensors.path)
     try:
@@ -68,9 +72,12 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
 
 
 def _tensors(model: EntityPPO) -> dict[str, Tensor]:
-    """Worlds, running episodes and random generators."""
-    found = {f"worlds.{name}": torch.from_numpy(array) for name, array in model.batch.save().items()}
-    found |= {f"episodes.{n}": torch.from_numpy(getattr(model.totals, n).copy()) for n in _EPISODES}
+    """Worlds and running episodes, of all processes side by side, and random generators, which are alike."""
+    found = {f"worlds.{name}": torch.as_tensor(array) for name, array in model.batch.save().items()}
+    found |= {f"episodes.{name}": getattr(model.totals, name) for name in _EPISODES}
+    seed = found.pop(f"worlds.{_SEED}")
+    found = {name: model.ranks.joined(_copy(array)) for name, array in found.items()}
+    found[f"worlds.{_SEED}"] = seed
     found["random.torch"] = torch.get_rng_state()
     # numpy's global generator, which shuffles the minibatches.
     _, words, position, _, _ = np.random.get_state(legacy=True)  # noqa: NPY002

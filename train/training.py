@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,17 +14,19 @@ from typing import Any
 import numba
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 import interact_env
 import policies
 from interact_env.engine.batch import max_threads
-from train import checkpoint, directory, snapshot
+from train import checkpoint, directory, memory, snapshot
 from train.checkpoint import Checkpoint
 from train.config import TrainConfig
 from train.policy import EntityPolicy, n_outputs
 from train.ppo import EntityPPO
+from train.ranks import Ranks, together
 from train.signals import Signals, Stop
-from train.vec_env import AgentVecEnv, make_sb3_vec_env
+from train.vec_env import make_sb3_vec_env
 
 _LOGGED = 1000  # rows of a run's log, at most
 
@@ -54,16 +57,19 @@ def train(config: TrainConfig, report: Report = lambda _: None) -> int:
         Exit status: 0, or 130 (SIGINT) or 143 (SIGTERM) if it was stopped.
 
     Raises:
-        ValueError: a value of the configuration is not allowed.
+        ValueError: a value of the configuration is not allowed, or it would not fit in memory.
         FileExistsError: the directory holds a run already.
         BlockingIOError: another process trains in it.
         FloatingPointError: loss, gradients or outputs were no longer finite; the last checkpoint stays.
     """
     config.validate()
-    model, about = _model(config)
-    with directory.locked(config.out):
-        about["run"] = directory.create(config)
-        return _learn(model, config, about, None, report)
+    with together() as ranks:
+        model, about = _model(config, ranks)
+        if ranks.rank:
+            return _learn(model, config, about, None, report)
+        with directory.locked(config.out):
+            about["run"] = directory.create(config)
+            return _learn(model, config, about, None, report)
 
 
 def resume(
@@ -89,13 +95,13 @@ def resume(
         ValueError, BlockingIOError, FloatingPointError: as `train`.
     """
     config.validate()
-    with directory.locked(config.out):
+    with together() as ranks, contextlib.nullcontext() if ranks.rank else directory.locked(config.out):
         digest = directory.digest(config.out)
         saved = _saved(config, which, digest)
-        model, about = _model(config)
+        model, about = _model(config, ranks)
         about["run"] = digest
         best = None if saved is None else _go_on(model, about, saved)
-        for differs in directory.gone_on(config):
+        for differs in [] if ranks.rank else directory.gone_on(config):
             note(differs)
         return _learn(model, config, about, best, report)
 
@@ -133,19 +139,27 @@ def _go_on(model: EntityPPO, about: dict[str, Any], saved: Checkpoint) -> float 
     return best
 
 
-def _model(config: TrainConfig) -> tuple[EntityPPO, dict[str, Any]]:
-    """The model at its start, and what checkpoints say about it."""
+def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]]:
+    """The model at its start, with a process's share of the worlds, and what checkpoints say about it."""
     threads(config.threads)
     device = pick_device(config.device)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for, before its start
         torch.use_deterministic_algorithms(True)
+    elif device == "cuda":
+        torch.set_float32_matmul_precision("high")  # products of TF32: 10 bits of each factor, sums of 24
     parameters = config.env_parameters()
-    env = make_sb3_vec_env(config.env, config.n_worlds, seed=config.seed, **parameters)
-    network = _network(config, env)
+    n_worlds = ranks.share("--n-worlds", config.n_worlds)
+    ranks.share("--batch-size", config.batch_size)
+    one = interact_env.make_batch(config.env, **parameters)
+    network = _network(config, one)
+    memory.check(one, network, dataclasses.asdict(config), ranks, device)
+    first = ranks.rank * n_worlds
+    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, first_world=first, **parameters)
     model = EntityPPO(
         EntityPolicy,
         env,
+        ranks=ranks,
         # The last rollout may pass total_steps: remaining falls below 0.
         learning_rate=lambda remaining: config.learning_rate * max(0.0, remaining),
         n_steps=config.n_steps,
@@ -167,7 +181,10 @@ def _learn(
     done = model.num_timesteps
     if done >= config.total_steps:
         return 0
-    model.set_logger(directory.logger(config.out, done))
+    # The first process writes, and tells how far they are; the others only take part.
+    first = model.ranks.rank == 0
+    model.set_logger(directory.logger(config.out, done) if first else Logger(None, []))
+    report = report if first else lambda _: None
     try:
         with Signals() as signals:
             keeper = _Keeper(config, about, best, report, signals)
@@ -199,11 +216,11 @@ def _last(run: Path) -> str:
     return f"the last checkpoint is {checkpoint.load(run).path}"
 
 
-def _network(config: TrainConfig, env: AgentVecEnv) -> dict[str, Any]:
+def _network(config: TrainConfig, batch: interact_env.WorldBatch) -> dict[str, Any]:
     """Keyword arguments of `EntityActorCritic`, the policy by its bare name, at the width asked for."""
     network = config.network() | {"policy": policies.find(config.policy)}
     if config.match_parameters:
-        sizes = env.batch.columns, n_outputs(env.action_space)
+        sizes = batch.columns, n_outputs(batch.action_space)
         network["d_model"] = policies.matched_width(config.match_parameters, *sizes, **network)
     return network
 
@@ -272,6 +289,8 @@ class _Keeper(BaseCallback):
     def save(self) -> None:
         """Save the state that was kept, unless it is; the best is that of the best rollouts before it."""
         if self._kept is None or self._kept.numbers["env_steps"] == self._saved_steps:
+            return
+        if self._ppo.ranks.rank:
             return
         with self._signals.shielded():
             mean = sum(self._rewards) / len(self._rewards) if self._rewards else None

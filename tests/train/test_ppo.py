@@ -188,12 +188,13 @@ def test_every_living_agent_is_sampled_once_an_epoch():
     model = make()
     model.learn(1)
     buffer = model.rollout_buffer
-    parts = list(buffer.get(40))
-    assert [len(p.observations["mask"]) for p in parts] == [40, 40, 16]
-    assert sum(len(p.actions) for p in parts) == int(buffer.mask.sum())
-    found = torch.cat([p.returns for p in parts]).sort().values
+    parts = list(buffer.minibatches(40))
+    assert [len(p.actions) for p in parts] == [40, 40, 16]
+    own = [p.observation["own"] for p in parts]
+    assert sum(int(there.sum()) for there in own) == int(buffer.mask.sum())
+    found = torch.cat([p.returns[there] for p, there in zip(parts, own, strict=True)]).sort().values
     torch.testing.assert_close(found, buffer.state_returns[buffer.mask].sort().values)
-    assert buffer.values.shape == buffer.returns.shape == (int(buffer.mask.sum()),)
+    assert all((p.returns[~there] == 0).all() for p, there in zip(parts, own, strict=True))
 
 
 def test_counts_agent_steps_and_episode_returns():

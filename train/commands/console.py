@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 Report = Callable[[float, float, str], None]  # what is done, of how much, and a text
 # Where there is no terminal, wide enough for the tables.
-console = Console(width=None if sys.stdout.isatty() else 150)
+_QUIET = os.environ.get("RANK", "0") != "0"  # torchrun's processes but the first
+console = Console(width=None if sys.stdout.isatty() else 150, quiet=_QUIET)
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def test_memory_is_that_of_the_case(monkeypatch):
 
 def test_bytes_that_a_step_must_move():
     case = stepping.batch("w", stepping.COLLIDING, 3, 8, 1)
-    # alive; x, y, heading, label, partners, read and written; rows, reward, left, metrics; the action; size, truncated
+    # alive and five int32, read and written; rows, reward, left, metrics; the action; size, truncated
     world = 8 * (2 * 21 + 16 + 4 + 1 + 8 + 8) + 2 * 4 + 1
     assert case.moved == 3 * case.steps * world
     assert case.products == 0
