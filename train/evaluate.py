@@ -16,7 +16,7 @@ from interact_env.check import DoesNotFit
 from interact_env.engine import WorldBatch
 from policies import files
 from train import disk
-from train.policy import EntityPolicy, bounded, joint_observation
+from train.policy import EntityPolicy, joint_observation
 
 FILE = "evaluation.json"
 # Pairs of agents (B * L * L) that are held at once: about 100 MB of attention scores.
@@ -56,7 +56,7 @@ def learned(policy: EntityPolicy, *, deterministic: bool = False) -> Act:
         with torch.no_grad():
             distribution = policy.get_distribution(joint_observation(batch, policy.device))
             chosen = distribution.get_actions(deterministic)
-        actions[batch.alive] = bounded(chosen, batch.action_space)
+        actions[batch.alive] = policy.bounded(chosen).cpu().numpy()
         return actions
 
     return act

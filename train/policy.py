@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution, make_proba_distribution
@@ -38,6 +37,9 @@ class EntityPolicy(BasePolicy):
     observation adds "own" (B, L) bool, the M rows to act for, and perhaps "visible" (B, L, L). Results are
     (B,) or (M,).
     """
+
+    low: Tensor  # of a Box
+    high: Tensor
 
     def __init__(
         self,
@@ -73,6 +75,9 @@ class EntityPolicy(BasePolicy):
         if isinstance(action_space, spaces.Box):
             # At e^0 most samples of a Box of [-1, 1] would be clipped, and it takes long to come down.
             self.log_std = nn.Parameter(torch.full((n_outputs(action_space),), -1.0))
+            for name in ("low", "high"):
+                bound = torch.as_tensor(getattr(action_space, name), dtype=torch.float32)
+                self.register_buffer(name, bound, persistent=False)
         self.optimizer = torch.optim.Adam(
             self.parameters(), lr=lr_schedule(1), eps=1e-5, **(optimizer_kwargs or {})
         )
@@ -106,6 +111,10 @@ class EntityPolicy(BasePolicy):
             actions = (outputs.softmax(-1) / noise).argmax(-1)
         finite = torch.isfinite(outputs).all() & torch.isfinite(values).all()
         return actions, values, self._log_probs(outputs, actions)[0], finite
+
+    def bounded(self, actions: Tensor) -> Tensor:
+        """Actions for the env: a Gaussian's samples clipped to their Box, which the loss does not see."""
+        return actions.clamp(self.low, self.high) if isinstance(self.action_space, spaces.Box) else actions
 
     def evaluate_all(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values, log-probabilities and entropies (B, L) of given actions, of every entity."""
@@ -187,12 +196,6 @@ class EntityPolicy(BasePolicy):
     def _select(obs: Observation, values: Tensor) -> Tensor:
         own = obs.get("own")
         return values[:, 0] if own is None else values[own]
-
-
-def bounded(actions: Tensor, space: spaces.Space[Any]) -> np.ndarray:
-    """Actions for the env: a Gaussian's samples clipped to their Box, which the loss does not see."""
-    given = actions.cpu().numpy()
-    return np.clip(given, space.low, space.high) if isinstance(space, spaces.Box) else given
 
 
 def n_outputs(action_space: spaces.Space[Any]) -> int:

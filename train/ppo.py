@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -15,7 +14,7 @@ from interact_env.engine import WorldBatch
 from train import memory, products
 from train.buffer import EntityRolloutBuffer
 from train.cuts import Cuts
-from train.policy import EntityPolicy, Observation, bounded, joint_observation
+from train.policy import EntityPolicy, Observation, joint_observation
 from train.ranks import ALONE, Ranks
 from train.totals import Totals
 from train.update import NUMBERS, Coefficients, explained_variance, losses
@@ -102,7 +101,7 @@ class EntityPPO(PPO):
             # First episodes are cut at different times: otherwise all worlds would reset in the same step
             # for ever, and a rollout would hold either the crowded starts of episodes or their calm ends.
             n = self.n_envs * self.ranks.size
-            starts = np.arange(n) * self.batch.params.max_cycles // n
+            starts = torch.arange(n) * self.batch.params.max_cycles // n
             self.batch.steps[:] = starts[self.ranks.own(self.n_envs)]
         return ready
 
@@ -142,7 +141,9 @@ class EntityPPO(PPO):
         buffer.actions[t] = torch.where(own.view(*own.shape, *[1] * (actions.ndim - 2)), actions, 0)
         buffer.state_values[t] = torch.where(own, values, 0)
         buffer.log_probs[t] = torch.where(own, log_probs, 0)
-        step = batch.advance(bounded(buffer.actions[t], self.action_space))
+        chosen = self.policy.bounded(buffer.actions[t])
+        on_device = isinstance(batch.rows, Tensor)
+        step = batch.advance(chosen if on_device else chosen.cpu().numpy())
         reward, terminated, truncated, over = (
             torch.as_tensor(a).to(self.device) for a in (*step, batch.over)
         )
@@ -153,7 +154,7 @@ class EntityPPO(PPO):
             self._cuts.add(t, truncated, last)
         metrics = torch.as_tensor(batch.metrics).to(self.device)
         self.totals.add(t, own, reward, metrics, over)
-        batch.reset(batch.over.copy())
+        batch.reset(batch.over)
 
     def _noise(self) -> Tensor:
         """For this process's worlds; all draw that of all, so that it is another for each."""

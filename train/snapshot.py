@@ -104,12 +104,14 @@ def _check_worlds(batch: WorldBatch) -> None:
     Raises:
         ValueError: they cannot.
     """
+    saved, params = batch.save(), batch.params
+    n_agents, alive = saved["clock.n_agents"], saved["state.alive"].sum(axis=1)
     counts = {
-        "episode": (batch.episode, 0, np.inf),
-        "steps": (batch.steps, 0, batch.params.max_cycles or np.inf),
-        "n_agents": (batch.n_agents, batch.params.n_min, batch.params.n_max),
-        "alive": (batch.alive.sum(axis=1), 1, batch.n_agents),
-        "over": (batch.over, 0, 0),
+        "episode": (saved["clock.episode"], 0, np.inf),
+        "steps": (saved["clock.steps"], 0, params.max_cycles or np.inf),
+        "n_agents": (n_agents, params.n_min, params.n_max),
+        "alive": (alive, 1, n_agents),
+        "over": (saved["over"], 0, 0),
     }
     for name, (values, low, high) in counts.items():
         if (values < low).any() or (values > high).any():
@@ -119,7 +121,7 @@ def _check_worlds(batch: WorldBatch) -> None:
     for b in range(batch.n_worlds):
         state = batch.state(b)
         for i in np.flatnonzero(state.alive):
-            batch.world.observe(batch.params, state, i, row)
+            batch.world.observe(params, state, i, row)
             if not ((row >= low) & (row <= high)).all():
                 raise ValueError(f"agent {i} of world {b} is outside of its columns' ranges")
 

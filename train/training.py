@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
 import time
@@ -155,7 +156,8 @@ def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]
     network = _network(config, one)
     memory.check(one, network, dataclasses.asdict(config), ranks, device)
     first = ranks.rank * n_worlds
-    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, first_world=first, **parameters)
+    where = {"device": _worlds_device(device), "first_world": first}
+    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **parameters)
     model = EntityPPO(
         EntityPolicy,
         env,
@@ -250,6 +252,11 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
+
+
+def _worlds_device(device: str) -> str:
+    """Worlds are stepped where the policy is, if numba-cuda is there to do it."""
+    return "cuda" if device == "cuda" and importlib.util.find_spec("numba_cuda") else "cpu"
 
 
 class _Keeper(BaseCallback):

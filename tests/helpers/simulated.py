@@ -102,6 +102,28 @@ def in_place(_):
     assert batch.rows.any()
 
 
+def training(_):
+    """A policy learns the same from worlds that are tensors."""
+    import torch
+
+    from train.policy import EntityPolicy
+    from train.ppo import EntityPPO
+    from train.vec_env import make_sb3_vec_env
+
+    for env, parameters in (("colliding_agents_v0", {}), ("springs_v0", {})):
+        weights = []
+        for device in ("cpu", "cuda"):
+            given = {"n_agents": (2, 3), "max_cycles": 3, **parameters}
+            worlds = make_sb3_vec_env(env, 2, seed=0, device=device, **given)
+            model = EntityPPO(
+                EntityPolicy, worlds, n_steps=4, batch_size=4, n_epochs=1, seed=0, device="cpu",
+                policy_kwargs={"d_model": 8, "n_heads": 2},
+            )  # fmt: skip
+            model.learn(16)
+            weights.append(torch.cat([w.flatten() for w in model.policy.state_dict().values()]))
+        assert torch.equal(*weights)
+
+
 if __name__ == "__main__":
     interact_env.register("springs_v0", springs)
     check, case = sys.argv[1], int(sys.argv[2])

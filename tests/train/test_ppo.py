@@ -14,7 +14,7 @@ from train import training
 from train.buffer import EntityRolloutBuffer
 from train.config import TrainConfig
 from train.gae import advantages
-from train.policy import EntityPolicy, bounded, joint_observation
+from train.policy import EntityPolicy, joint_observation
 from train.ppo import EntityPPO
 from train.vec_env import make_sb3_vec_env
 
@@ -113,7 +113,7 @@ def test_a_rollout_holds_what_happened(world):
         np.testing.assert_array_equal(buffer.entities[t], twin.rows)
         if buffer.visible is not None:
             np.testing.assert_array_equal(buffer.visible[t], twin.visible())
-        step = twin.step(bounded(buffer.actions[t], model.action_space))
+        step = twin.step(model.policy.bounded(buffer.actions[t]).numpy())
         np.testing.assert_array_equal(buffer.rewards[t], step.reward)
         np.testing.assert_array_equal(buffer.terminated[t], step.terminated)
         np.testing.assert_array_equal(buffer.truncated[t], twin.alive & step.truncated[:, None])

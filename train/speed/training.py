@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -53,7 +54,13 @@ def _parts(policy: str, threads: int, device: str) -> dict[str, Task]:
     """What `learn` does in turn, after the first rollout."""
     torch.set_num_threads(threads)
     worlds = make_sb3_vec_env(ENV, WORLDS, seed=0, n_agents=AGENTS)
-    options = {"n_steps": STEPS, "batch_size": BATCH, "n_epochs": EPOCHS, "seed": 0, "device": device}
+    options: dict[str, Any] = {
+        "n_steps": STEPS,
+        "batch_size": BATCH,
+        "n_epochs": EPOCHS,
+        "seed": 0,
+        "device": device,
+    }
     model = EntityPPO(EntityPolicy, worlds, policy_kwargs={"policy": policy}, **options)
     _, callback = model._setup_learn(2**62)
     callback.on_training_start({}, {})
