@@ -23,11 +23,12 @@ set -eu
 interact-env() {{
     case "$1 $*" in watch*) ;; *"--seed "[1-9]*|*/*-[1-9]|*/*-[1-9]" "*) return 0;; esac
     case "$*" in *sa_linear*|*deep_sets*|*hfa*|*rotary_qk*) return 0;; esac
-    case "$1" in
-        train) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
-        micro-tasks) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
-        evaluate) set -- "$@" --n-agents 2,8 --episodes 2;;
-        speed) return 0;;  # run on less by tests/train/speed
+    case "$1 $*" in
+        *--resume*) ;;
+        train*) set -- "$@" --total-steps 256 --n-worlds 8 --n-steps 16 --batch-size 64 --d-model 16;;
+        micro-tasks*) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
+        evaluate*) set -- "$@" --n-agents 2,8 --episodes 2;;
+        speed*) return 0;;  # run on less by tests/train/speed
     esac
     case "$1 $*" in
         watch*--record*) set -- "$@" --steps 2 --size 64x64;;
