@@ -16,8 +16,8 @@ import interact_env
 # What a run may ask for at the most: no more than sense, and less than would overflow a count.
 _MOST = {
     "total_steps": 10**15,
-    "n_worlds": 2**20,
-    "n_steps": 2**20,
+    "n_worlds": 2**24,
+    "n_steps": 2**24,
     "n_epochs": 10_000,
     "d_model": 2**14,
     "n_layers": 256,

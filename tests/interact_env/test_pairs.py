@@ -19,8 +19,8 @@ from interact_env.worlds import colliding_agents
 def batch_with(cells_from, world, **options):
     """A batch that looks into cells from so many agents on."""
     batch = WorldBatch(world, **options)
-    packed, lists = batch._scratch
-    batch._scratch = packed, lists._replace(cells_from=cells_from)
+    packed, lists = batch._engine._scratch
+    batch._engine._scratch = packed, lists._replace(cells_from=cells_from)
     return batch
 
 

@@ -54,7 +54,7 @@ def test_a_bad_assignment_is_named(text):
         ({"env_params": ("size=20",)}, "size must be a multiple of period=16"),
         ({"policy": "mlp9"}, "policy must be one of sa, sa_linear"),
         ({"d_model": 0}, r"--d-model must be in \[1, 16,384\], not 0"),
-        ({"n_worlds": 2**50}, r"--n-worlds must be in \[1, 1,048,576\], not 1125899906842624"),
+        ({"n_worlds": 2**50}, r"--n-worlds must be in \[1, 16,777,216\], not 1125899906842624"),
         ({"learning_rate": 1e38}, "--learning-rate must be > 0 and <= 1000, not 1e"),
         ({"learning_rate": float("inf")}, "--learning-rate must be > 0 and <= 1000, not inf"),
     ],

@@ -25,9 +25,9 @@ def need(one, **changes):
 @pytest.mark.parametrize(
     ("options", "lower"),
     [
-        (("--n-worlds", "1000000000"), "--n-worlds or --n-steps"),
-        (("--n-worlds", "1000000000", "--n-steps", "1"), "--n-worlds"),
-        (("--n-steps", "1000000000"), "--n-worlds or --n-steps"),
+        (("--n-worlds", "16777216"), "--n-worlds or --n-steps"),
+        (("--n-worlds", "16777216", "--n-steps", "1"), "--n-worlds"),
+        (("--n-steps", "16777216"), "--n-worlds or --n-steps"),
         (("--n-agents", "100000"), "--batch-size"),
     ],
 )
