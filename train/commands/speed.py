@@ -76,17 +76,20 @@ def _figures(config: SpeedConfig) -> int:
         found = {(d, n): limits.measure(d, n) for d, n in dict.fromkeys((c.device, c.threads) for c in cases)}
         figures = measure.run(cases, config.repeats, advance)
     console.print(measure.table(figures, found))
-    times, memory, torch = stepping.fresh(config.repeats)
-    console.print(
-        f"first step of a new process, import included: {statistics.median(times):.2f} s; "
-        f"import interact_env: {memory / 1e6:.0f} MB, {'with' if torch else 'without'} torch",
-        highlight=False,
-    )
+    fresh = stepping.fresh(config.repeats)
+    if fresh is not None:
+        times, memory, torch = fresh
+        console.print(
+            f"first step of a new process, import included: {statistics.median(times):.2f} s; "
+            f"import interact_env: {memory / 1e6:.0f} MB, {'with' if torch else 'without'} torch",
+            highlight=False,
+        )
     if config.compare and peers.missing():
         console.print(f"not installed, so not measured: {', '.join(peers.missing())}", highlight=False)
     if config.json is not None:
         document = measure.document(figures, found)
-        document["fresh"] = {"seconds": times, "memory": memory, "torch": torch}
+        if fresh is not None:
+            document["fresh"] = dict(zip(("seconds", "memory", "torch"), fresh, strict=True))
         disk.replace(config.json, (json.dumps(document, indent=2) + "\n").encode())
         console.print(f"written to {config.json}", highlight=False, soft_wrap=True)
     return 0

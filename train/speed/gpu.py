@@ -7,7 +7,7 @@ from typing import Any
 
 import interact_env
 from train.speed.measure import Case, Task
-from train.speed.stepping import COLLIDING, N_BODY, arithmetic, bytes_of
+from train.speed.stepping import COLLIDING, N_BODY, arithmetic, bytes_of, title
 
 _STEPS = 20
 BATCHES: tuple[tuple[str, int, int], ...] = (
@@ -32,7 +32,7 @@ def cases() -> Iterator[Case]:
         one = interact_env.make_batch(env, 1, seed=0, **given)
         products = _STEPS * worlds * arithmetic(one)
         yield Case(
-            f"{env}, batch",
+            title(env),
             worlds,
             n,
             0,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from train.speed.measure import Limits, seconds
+from train import products
+from train.speed.measure import Limits, Task, seconds
 
-# Far beyond any cache; 8192 x 64 x 64 is a product as attention of width 64 makes it.
-_COPIED, _ROWS, _WIDTH = 2**28, 8192, 64
+_COPIED = 2**28  # bytes, far beyond any cache
+_SHAPES = ((8192, 64, 64), (2048, 2048, 2048))  # as attention of width 64 has them, and at its best
 _REPEATS = 5
 
 
@@ -34,15 +35,21 @@ def _copy(device: str) -> float:
 
 
 def _products(device: str) -> float:
-    x = torch.ones(_ROWS, _WIDTH, device=device)
-    w, y = torch.ones(_WIDTH, _WIDTH, device=device), torch.ones(_ROWS, _WIDTH, device=device)
-    return 2 * _ROWS * _WIDTH * _WIDTH / _best(lambda: torch.mm(x, w, out=y), device, 100)
+    with products.fastest():
+        return max(_rate(*shape, device) for shape in _SHAPES)
 
 
-def _best(call: object, device: str, n_calls: int = 3) -> float:
+def _rate(n: int, inner: int, m: int, device: str) -> float:
+    x, w, y = (torch.ones(*shape, device=device) for shape in ((n, inner), (inner, m), (n, m)))
+    n_operations = 2 * n * inner * m
+    n_calls = max(1, 2**33 // n_operations)
+    return n_operations / _best(lambda: torch.mm(x, w, out=y), device, n_calls)
+
+
+def _best(call: Task, device: str, n_calls: int = 3) -> float:
     def task() -> None:
         for _ in range(n_calls):
-            call()  # type: ignore[operator]
+            call()
         if device == "cuda":
             torch.cuda.synchronize()
 

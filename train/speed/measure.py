@@ -111,8 +111,9 @@ def _held(name: str) -> float:
 def growth(figure: Figure, figures: Sequence[Figure]) -> float | None:
     """Exponent of the cost in the number of agents, from the case that it names."""
     case = figure.case
+    wanted = case.what, case.worlds, case.grows_from
     for other in figures:
-        if other.case.agents == case.grows_from and other.case.what == case.what:
+        if (other.case.what, other.case.worlds, other.case.agents) == wanted:
             return math.log(figure.median / other.median, case.agents / other.case.agents)
     return None
 
@@ -143,9 +144,9 @@ def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> T
             case.what,
             f"{case.worlds:,} x {case.agents:,}",
             f"{1e6 * figure.median / case.steps:,.4g}",
-            f"{figure.rate(figure.median):,.0f}",
-            f"{slow:,.0f} to {fast:,.0f}",
-            f"{figure.rate(figure.median) / case.agents:,.0f}",
+            short(figure.rate(figure.median)),
+            f"{short(slow)} to {short(fast)}",
+            short(figure.rate(figure.median) / case.agents),
             "" if exponent is None else f"^{exponent:.2f} from {case.grows_from}",
             "" if figure.peak is None else f"{figure.peak / 1e6:,.1f}",
             "" if near is None else f"{near[0]:.0%} {near[1]}",
@@ -153,6 +154,14 @@ def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> T
             f"{figure.load:.1f}",
         )
     return made
+
+
+def short(number: float) -> str:
+    """Three digits, in thousands or millions."""
+    for unit, factor in (("M", 1e6), ("k", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number:.3g}"
 
 
 def document(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import interact_env
@@ -34,10 +35,10 @@ GROWTH: tuple[tuple[str, dict[str, Any], tuple[int, ...]], ...] = (
 _PAIR = 20
 _STEPS = 3
 FRESH = """
-import resource, sys, time
+import sys
 import interact_env
-from interact_env import WorldBatch
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+lines = open("/proc/self/status").read().splitlines()  # getrusage would tell of the parent too
+memory = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 env = interact_env.make("colliding_agents_v0", n_agents=8)
 env.reset(seed=0)
 env.step({agent: 1 for agent in env.agents})
@@ -52,15 +53,15 @@ def cases(threads: int) -> Iterator[Case]:
         threads: for the batches.
     """
     for n in (8, 64):
-        yield Case(f"{COLLIDING}, PettingZoo", 1, n, 1, lambda n=n: _single(n))  # type: ignore[misc]
+        yield Case("colliding agents, PettingZoo", 1, n, 1, lambda n=n: _single(n))  # type: ignore[misc]
     smallest = min(n for _, worlds, n in BATCHES if worlds == 4)
     for env, worlds, n in BATCHES:
         grows_from = smallest if worlds == 4 and n > smallest else 0
-        yield batch(f"{env}, {worlds:,} worlds", env, worlds, n, threads, grows_from)
+        yield batch(title(env), env, worlds, n, threads, grows_from)
     for env, parameters, counts in GROWTH:
-        name = " ".join((env, *parameters.values()))
+        name = ", ".join((title(env), *parameters.values()))
         for before, n in zip((0, *counts), counts, strict=False):
-            yield batch(f"{name}, 1 world", env, 1, n, 1, grows_from=before, **parameters)
+            yield batch(name, env, 1, n, 1, grows_from=before, **parameters)
 
 
 def batch(
@@ -84,6 +85,11 @@ def batch(
     one = interact_env.make_batch(env, 1, seed=0, **given)
     moved, products = worlds * _STEPS * bytes_of(one), worlds * _STEPS * arithmetic(one)
     return Case(what, worlds, agents, threads, make, _STEPS, 0 if products else moved, products, grows_from)
+
+
+def title(env: str) -> str:
+    """A world's name in words."""
+    return env.rpartition("_v")[0].replace("_", " ")
 
 
 def arithmetic(one: WorldBatch) -> float:
@@ -110,8 +116,10 @@ def _single(n_agents: int) -> Task:
     return lambda: env.step(actions)
 
 
-def fresh(repeats: int) -> tuple[list[float], float, bool]:
-    """Of a new process: seconds to the first step; bytes after the import; whether torch was imported."""
+def fresh(repeats: int) -> tuple[list[float], float, bool] | None:
+    """Seconds of new processes to their first step; bytes after the import; whether it imports torch."""
+    if not Path("/proc/self/status").exists():
+        return None
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

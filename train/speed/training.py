@@ -31,7 +31,7 @@ def cases(threads: int, device: str = "cpu") -> Iterator[Case]:
         update = 3 * EPOCHS * rollout  # a backward pass is two products for each of the forward pass
         for part, products in (("rollout", rollout), ("update", update), ("training", rollout + update)):
             yield Case(
-                f"{part}, {policy}, {ENV}",
+                f"{part}, {policy}",
                 WORLDS,
                 AGENTS,
                 threads,

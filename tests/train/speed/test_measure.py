@@ -26,6 +26,8 @@ def test_rates_growth_and_shares_by_hand():
     assert measure.growth(many, [few, many]) == pytest.approx(math.log(16) / math.log(4))
     assert measure.growth(few, [few, many]) is None
     assert measure.growth(many, [figure([1.0], what="other"), many]) is None
+    assert measure.growth(many, [figure([1.0], worlds=1), many]) is None
+    assert [measure.short(n) for n in (1.5, 1234, 12_345_678)] == ["1.5", "1.23 k", "12.3 M"]
     assert measure.share(figure([2.0], moved=1e9), LIMITS["cpu", 1]) == (0.5, "copy")
     assert measure.share(figure([2.0], products=1e9), LIMITS["cpu", 1]) == (0.25, "products")
     assert measure.share(few, LIMITS["cpu", 1]) is None
@@ -68,6 +70,7 @@ def test_bytes_that_a_step_must_move():
 def test_the_command_prints_and_writes_them_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "_LEAST_SECONDS", 0)
     monkeypatch.setattr(limits, "_COPIED", 2**16)
+    monkeypatch.setattr(limits, "_SHAPES", ((64, 64, 64),))
     monkeypatch.setattr(stepping, "GROWTH", ((stepping.COLLIDING, {}, (2, 4)),))
     monkeypatch.setattr(stepping, "BATCHES", ((stepping.COLLIDING, 4, 2),))
     monkeypatch.setattr(training, "POLICIES", ("none",))
@@ -81,7 +84,7 @@ def test_the_command_prints_and_writes_them_all(tmp_path, monkeypatch, capsys):
     assert "not installed, so not measured: Nobody" in said
     written = json.loads(path.read_text())
     assert written["fresh"]["torch"] is False
-    assert {f["what"] for f in written["figures"]} >= {"training, none, colliding_agents_v0"}
+    assert {f["what"] for f in written["figures"]} >= {"training, none"}
     assert all(f["agent_steps_per_second"] > 0 for f in written["figures"])
 
 
