@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich import box
 from rich.table import Table
 
 Report = Callable[[float, float, str], None]
@@ -127,6 +128,21 @@ def share(figure: Figure, limits: Limits) -> tuple[float, str] | None:
     return None
 
 
+_COLUMNS = (
+    "what",
+    "worlds x agents",
+    "us a step",
+    "agent steps/s",
+    "spread",
+    "env steps/s",
+    "growth (from)",
+    "peak MB",
+    "of limit",
+    "threads",
+    "load",
+)
+
+
 def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> Table:
     """The figures, a row each; `limits` by device and number of threads."""
     title = "; ".join(
@@ -134,8 +150,25 @@ def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> T
         f"products {found.products / 1e9:.0f} GFLOP/s"
         for (device, threads), found in limits.items()
     )
-    columns = ("what", "worlds x agents", "us a step", "agent steps/s", "spread", "env steps/s", "growth")
-    made = Table(*columns, "peak MB", "of limit", "threads", "load", title=title, title_justify="left")
+    columns = (
+        "what",
+        "worlds x agents",
+        "us a step",
+        "agent steps/s",
+        "spread",
+        "env steps/s",
+        "growth (from)",
+    )
+    made = Table(
+        *columns,
+        "peak MB",
+        "of limit",
+        "threads",
+        "load",
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for figure in figures:
         case = figure.case
         slow, fast = (figure.rate(pick(figure.seconds)) for pick in (max, min))
@@ -147,7 +180,7 @@ def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> T
             short(figure.rate(figure.median)),
             f"{short(slow)} to {short(fast)}",
             short(figure.rate(figure.median) / case.agents),
-            "" if exponent is None else f"^{exponent:.2f} from {case.grows_from}",
+            "" if exponent is None else f"^{exponent:.2f} ({case.grows_from})",
             "" if figure.peak is None else f"{figure.peak / 1e6:,.1f}",
             "" if near is None else f"{near[0]:.0%} {near[1]}",
             str(case.threads) if case.device == "cpu" else case.device,
@@ -160,7 +193,7 @@ def short(number: float) -> str:
     """Three digits, in thousands or millions."""
     for unit, factor in (("M", 1e6), ("k", 1e3)):
         if number >= factor:
-            return f"{number / factor:.3g} {unit}"
+            return f"{number / factor:.3g}{unit}"
     return f"{number:.3g}"
 
 

@@ -27,7 +27,7 @@ def test_rates_growth_and_shares_by_hand():
     assert measure.growth(few, [few, many]) is None
     assert measure.growth(many, [figure([1.0], what="other"), many]) is None
     assert measure.growth(many, [figure([1.0], worlds=1), many]) is None
-    assert [measure.short(n) for n in (1.5, 1234, 12_345_678)] == ["1.5", "1.23 k", "12.3 M"]
+    assert [measure.short(n) for n in (1.5, 1234, 12_345_678)] == ["1.5", "1.23k", "12.3M"]
     assert measure.share(figure([2.0], moved=1e9), LIMITS["cpu", 1]) == (0.5, "copy")
     assert measure.share(figure([2.0], products=1e9), LIMITS["cpu", 1]) == (0.25, "products")
     assert measure.share(few, LIMITS["cpu", 1]) is None
@@ -37,7 +37,7 @@ def test_table_and_document_hold_every_figure(capsys):
     figures = [figure([0.5], moved=1e8), figure([8.0], agents=16, grows_from=4)]
     Console(width=200).print(measure.table(figures, LIMITS))
     shown = capsys.readouterr().out
-    for text in ("10 x 4", "10 x 16", "^2.00 from 4", "20% copy", "5.0", "1 thread(s): copy 1.0 GB/s"):
+    for text in ("10 x 4", "10 x 16", "^2.00 (4)", "20% copy", "5.0", "1 thread(s): copy 1.0 GB/s"):
         assert text in shown
     document = json.loads(json.dumps(measure.document(figures, LIMITS)))
     assert [f["agents"] for f in document["figures"]] == [4, 16]
