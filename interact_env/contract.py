@@ -13,6 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from interact_env import registry
 from interact_env.engine import WorldBatch
 from interact_env.engine.batch import max_threads
+from interact_env.engine.cache import names_read
 from interact_env.population import population
 from interact_env.probe import Arrays, Probe, check_row, copied, fail
 from interact_env.spaces import EntityBox
@@ -130,6 +131,8 @@ def _check_sum(world: World, phase: Pairs, field: Any, n: int) -> None:
     name = f"Pairs {phase.pair.__name__!r}"
     if field is None or field.ndim not in (1, 2) or len(field) != n or phase.into == "alive":
         raise fail(world, f"{name}: into={phase.into!r} must be a field of State of shape ({n},) or ({n}, M)")
+    if phase.into in names_read(phase.pair):
+        raise fail(world, f"{name}: must not read into={phase.into!r}, which is being written")
     if phase.near is not None and field.dtype.kind not in "iu":
         raise fail(
             world,

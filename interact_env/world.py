@@ -55,7 +55,8 @@ class Pairs(NamedTuple):
     """A phase about pairs: every agent gets the sum of what each other agent gives it.
 
     The engine chooses the order, and which pairs it need not ask for: `pair` reads no other rows of
-    `state` than i and j, which is what the phases before it left. Floats are added in the order of j.
+    `state` than i and j, which is what the phases before it left, and not the field that it is summed
+    into. Floats are added in the order of j.
 
     Attributes:
         pair: rule pair(params, state, i, j) -> what agent i gets from j: a number, or a tuple of M.

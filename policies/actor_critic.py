@@ -13,6 +13,12 @@ from policies.registry import Make, interaction
 from policies.sums import Reach
 
 
+def _is_plain(module: Interaction) -> bool:
+    """Whether a call does what `Interaction` says, and nothing else."""
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return type(module).forward is Interaction.forward and not hooks
+
+
 class Block(nn.Module):
     """x + interaction(norm(x)), then x + mlp(norm(x)); a pre-LN transformer block."""
 
@@ -38,7 +44,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, L, d_model) -> (B, L, d_model); all is finite, also where no entity is."""
         ours = self.interaction
-        if isinstance(ours, Interaction):
+        if isinstance(ours, Interaction) and _is_plain(ours):
             # Straight to the sum: nothing has to be checked or cleared here again, block by block.
             reach = Reach(mask, visible, ours.exclude_self, ours.causal)
             answer = ours.answer(self.norm(x), memory, rotation or Rotation(None, None), reach)

@@ -25,6 +25,11 @@ from train.ranks import Ranks
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# Of version 2 and 1: the limit, what is used, and how much of that files are cached in.
+_CGROUPS = (
+    ("memory.max", "memory.current", "inactive_file "),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file "),
+)
 _SCALARS = 9  # float32 numbers of an agent at a step in a rollout, temporary ones of its end among them
 
 
@@ -148,9 +153,13 @@ def available(device: str) -> int:
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    with contextlib.suppress(OSError, ValueError):  # a container's limit, if it has one
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        free = min(free, max(0, limit - used))
+    for most, now, cached in _CGROUPS:  # a container's limit, if it has one
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in (most, now))
+            lines = Path("/sys/fs/cgroup", now).with_name("memory.stat").read_text().splitlines()
+            # What files are cached in is given back when it is wanted.
+            used -= next(int(line.split()[1]) for line in lines if line.startswith(cached))
+            free = min(free, max(0, limit - used))
     return free
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from interact_env.engine import WorldBatch
-from train import memory, products
+from train import products
 from train.buffer import EntityRolloutBuffer
 from train.cuts import Cuts
 from train.policy import EntityPolicy, Observation, joint_observation
@@ -71,12 +71,12 @@ class EntityPPO(PPO):
         return [*super()._excluded_save_params(), "ranks", "totals", "_cuts", "_bad"]
 
     def _setup_model(self) -> None:
-        memory.keep_freed()
         self.n_envs = self.batch.n_worlds
         # stable-baselines3 builds a buffer of its own first: keep that one small.
         n_steps, self.n_steps = self.n_steps, 1
-        options = self.policy_kwargs.get("optimizer_kwargs", {})
-        self.policy_kwargs["optimizer_kwargs"] = {"fused": True, **options}
+        options = self.policy_kwargs.get("optimizer_kwargs") or {}
+        fused = {} if {"fused", "foreach"} & options.keys() else {"fused": True}
+        self.policy_kwargs = {**self.policy_kwargs, "optimizer_kwargs": {**fused, **options}}
         super()._setup_model()
         self.n_steps = n_steps
         self._share = self.ranks.share("batch_size", self.batch_size)
@@ -113,7 +113,7 @@ class EntityPPO(PPO):
         self.totals.clear()
         self._cuts.clear()
         callback.on_rollout_start()
-        with torch.no_grad(), products.fastest():
+        with torch.no_grad():
             for t in range(n_rollout_steps):
                 self._step(rollout_buffer, t)
                 self.num_timesteps += self.n_envs * self.ranks.size
@@ -132,7 +132,8 @@ class EntityPPO(PPO):
         batch = self.batch
         obs = joint_observation(batch, self.device)
         own = obs["own"].clone()
-        actions, values, log_probs, finite = self.policy.act(obs, self._noise())
+        with products.fastest():
+            actions, values, log_probs, finite = self.policy.act(obs, self._noise())
         if self._looks and not finite:
             raise FloatingPointError("what the policy makes of its observations is not finite")
         buffer.entities[t], buffer.mask[t] = obs["entities"], own
@@ -162,7 +163,8 @@ class EntityPPO(PPO):
         return self.policy.noise((n * self.ranks.size, self.batch.n_slots))[self.ranks.own(n)]
 
     def _values(self, obs: Observation) -> Tensor:
-        return torch.where(obs["mask"], self.policy._network(obs)[1], 0)
+        with products.fastest():
+            return torch.where(obs["mask"], self.policy._network(obs)[1], 0)
 
     def _log_rollout(self) -> None:
         n, reward, metrics = self.totals.rates()
@@ -222,9 +224,10 @@ class EntityPPO(PPO):
         if self._looks and bad:
             raise FloatingPointError("the loss or its gradient is not finite")
         clip_grads_with_norm_(self.policy.parameters(), self.max_grad_norm, norm)
-        # As torch's GradScaler does: the step is skipped on the device, and the host need not know yet.
-        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-        self._bad = torch.maximum(self._bad, optimizer.found_inf)  # type: ignore[attr-defined]
+        self._bad = torch.maximum(self._bad, bad.float())
+        if optimizer.param_groups[0].get("fused"):
+            # As torch's GradScaler does: the step is skipped on the device, and the host need not know yet.
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.step()
 
     def _add_up(self, gradients: list[Tensor]) -> None:

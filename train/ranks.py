@@ -15,7 +15,7 @@ from torch import Tensor
 class Ranks(NamedTuple):
     """Which process this is, of how many; alone by default.
 
-    What takes all of them raises OSError when one has ended.
+    What takes all of them raises OSError when one has ended, with gloo; NCCL aborts after its own time.
     """
 
     rank: int = 0
@@ -90,6 +90,8 @@ def together() -> Iterator[Ranks]:
 def _meeting() -> Iterator[None]:
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise OSError(f"another process of this training has ended: {reason}") from error

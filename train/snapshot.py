@@ -118,8 +118,10 @@ def _check_worlds(batch: WorldBatch) -> None:
             raise ValueError(f"{name} is that of no running world")
     low, high = (np.array([getattr(c, edge) for c in batch.columns]) for edge in ("low", "high"))
     row = np.zeros(len(batch.columns), batch.dtype)
+    fields = {k.removeprefix("state."): v for k, v in saved.items() if k.startswith("state.")}
+    kind = type(batch.state())
     for b in range(batch.n_worlds):
-        state = batch.state(b)
+        state = kind(**{name: array[b] for name, array in fields.items()})
         for i in np.flatnonzero(state.alive):
             batch.world.observe(params, state, i, row)
             if not ((row >= low) & (row <= high)).all():
@@ -157,7 +159,7 @@ def _finite(tensors: Tensors, name: str, like: Tensor) -> Tensor:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)
+    return tensor.detach().clone()  # on its device: it goes to the host only to be saved
 
 
 def _whole(numbers: Mapping[str, Any], name: str) -> int:

@@ -143,6 +143,7 @@ def _go_on(model: EntityPPO, about: dict[str, Any], saved: Checkpoint) -> float 
 def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]]:
     """The model at its start, with a process's share of the worlds, and what checkpoints say about it."""
     threads(config.threads)
+    memory.keep_freed()
     device = pick_device(config.device)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for, before its start
@@ -156,7 +157,7 @@ def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]
     network = _network(config, one)
     memory.check(one, network, dataclasses.asdict(config), ranks, device)
     first = ranks.rank * n_worlds
-    where = {"device": _worlds_device(device), "first_world": first}
+    where = {"device": worlds_device(device), "first_world": first}
     env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **parameters)
     model = EntityPPO(
         EntityPolicy,
@@ -237,7 +238,8 @@ def threads(n: int) -> None:
         raise ValueError(f"--threads must be >= 0, not {n}")
     own = torch.get_num_threads()
     # Starts numba's threads too: doing so sets OpenMP's number, which is torch's.
-    numba.set_num_threads(min(n or max_threads(), max_threads()))
+    share = max(1, max_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of torchrun's processes
+    numba.set_num_threads(min(n or share, max_threads()))
     torch.set_num_threads(n or own)
 
 
@@ -254,9 +256,15 @@ def pick_device(name: str) -> str:
     return name
 
 
-def _worlds_device(device: str) -> str:
-    """Worlds are stepped where the policy is, if numba-cuda is there to do it."""
-    return "cuda" if device == "cuda" and importlib.util.find_spec("numba_cuda") else "cpu"
+def worlds_device(device: str) -> str:
+    """Worlds are stepped where the policy is, if numba-cuda is there to do it and the driver lets it."""
+    if device != "cuda" or not importlib.util.find_spec("numba_cuda"):
+        return "cpu"
+    try:
+        interact_env.make_batch("colliding_agents_v0", device="cuda")
+    except ValueError:
+        return "cpu"
+    return "cuda"
 
 
 class _Keeper(BaseCallback):
@@ -282,16 +290,8 @@ class _Keeper(BaseCallback):
         self._saved_time = self._start = time.monotonic()
 
     def take(self) -> None:
-        """Keep the state of now.
-
-        Raises:
-            FloatingPointError: a weight is not finite.
-        """
-        kept = snapshot.take(self._ppo)
-        for name, weight in kept.weights.items():
-            if not torch.isfinite(weight).all():
-                raise FloatingPointError(f"the weight {name} is not finite")
-        self._kept = kept
+        """Keep the state of now."""
+        self._kept = snapshot.take(self._ppo)
 
     def save(self) -> None:
         """Save the state that was kept, unless it is; the best is that of the best rollouts before it."""

@@ -220,6 +220,11 @@ def gives_at_random(params, state, i, j):
 
 
 @rule
+def adds_up(params, state, i, j):
+    return state.others[j] + np.int32(1)
+
+
+@rule
 def writes_for_a_pair(params, state, i, j):
     state.velocity[i, 0] += np.float32(1)
     return np.int32(1)
@@ -348,6 +353,7 @@ BROKEN = {
     "a pair that writes": (pairs(writes_for_a_pair, "others"), r"pair .*writes to `state` \(velocity"),
     "too many of a pair": (pairs(two_each, "others"), r"'two_each' gives \(1, 2\): must be of the shape"),
     "too few of a pair": (pairs(one_each, "others", shape=(2,)), r"gives 1: must be of the shape \(2,\)"),
+    "a pair that reads its sum": (pairs(adds_up, "others"), "must not read into='others', which is being"),
     "no such sum": (pairs(one_each, "friends"), r"into='friends' must be a field of State of shape \(4,\)"),
     "a sum of floats by cells": (
         pairs(one_each, "others", Near(within_a_tenth, in_six), dtype=np.float32),

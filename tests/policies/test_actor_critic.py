@@ -167,3 +167,18 @@ def test_weights_are_given_for_every_block_on_request():
     assert (weights[2].masked_fill(sees[:, None], 0) == 0).all()
     with pytest.raises(ValueError, match="policy must weigh pairs to have weights; NoInteraction does not"):
         network(batch, policy="none").weights(rows, mask, visible)
+
+
+def test_an_interactions_own_forward_and_its_hooks_are_called():
+    columns = interact_env.make_batch("colliding_agents_v0").columns
+    network, calls = EntityActorCritic(columns, 3, d_model=16, n_heads=2), []
+    network.blocks[0].interaction.register_forward_hook(lambda *_: calls.append("hook"))
+
+    class Own(type(network.blocks[1].interaction)):
+        def forward(self, *arguments):
+            calls.append("own")
+            return super().forward(*arguments)
+
+    network.blocks[1].interaction.__class__ = Own
+    network(torch.zeros(1, 2, len(columns)), torch.ones(1, 2, dtype=torch.bool))
+    assert calls == ["hook", "own"]

@@ -96,3 +96,18 @@ def test_products_are_as_exact_as_torchs_own():
         off = (a @ b.T - exact).abs().max()
     assert off < 2 * (a @ b.T - exact).abs().max()
     assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+@pytest.mark.parametrize("options", [{"fused": False}, {"foreach": True}])
+def test_the_optimiser_can_be_another(options):
+    given = {"d_model": 16, "optimizer_kwargs": options}
+    model = EntityPPO(
+        EntityPolicy,
+        make_sb3_vec_env("colliding_agents_v0", 2, seed=0, n_agents=2),
+        n_steps=4,
+        batch_size=4,
+        policy_kwargs=given,
+        device="cpu",
+    )
+    model.learn(8)
+    assert given == {"d_model": 16, "optimizer_kwargs": options}, "as it was"

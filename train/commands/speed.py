@@ -101,3 +101,5 @@ def _check(path: Path) -> None:
         raise ValueError(f"--json {path} is a folder")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--json {path}: {path.parent} is no folder")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ValueError(f"--json {path}: {path.parent} cannot be written to")

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import interact_env
+from train.speed import training
 from train.speed.measure import Case, Task
 from train.speed.stepping import COLLIDING, N_BODY, arithmetic, bytes_of, title
+from train.training import worlds_device
 
 _STEPS = 20
 BATCHES: tuple[tuple[str, int, int], ...] = (
@@ -20,10 +22,10 @@ BATCHES: tuple[tuple[str, int, int], ...] = (
 
 
 def cases() -> Iterator[Case]:
-    """Batches on the GPU that torch finds; none without one."""
+    """Batches on the GPU, and training there; none without one that can be used."""
     import torch
 
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() or worlds_device("cuda") == "cpu":
         return
     for env, worlds, n in BATCHES:
         # Nobody leaves, so that every step is the same work.
@@ -42,6 +44,7 @@ def cases() -> Iterator[Case]:
             products=products,
             device="cuda",
         )
+    yield from training.cases(0, "cuda")
 
 
 def _replayed(env: str, worlds: int, given: dict[str, Any]) -> Task:

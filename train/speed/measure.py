@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from rich import box
 from rich.table import Table
 
@@ -74,7 +75,7 @@ def run(cases: Sequence[Case], repeats: int, report: Report) -> list[Figure]:
     for k, case in enumerate(cases):
         report(k, len(cases), f"{case.what}, {case.worlds} x {case.agents}")
         load = os.getloadavg()[0]
-        with _peak() as peak:
+        with _peak(case.device) as peak:
             task = case.make()
             task()
             n_calls = max(1, math.ceil(_LEAST_SECONDS / seconds(task, 1)))
@@ -93,8 +94,13 @@ def seconds(task: Task, n_calls: int) -> float:
 
 
 @contextlib.contextmanager
-def _peak() -> Iterator[Callable[[], float | None]]:
-    """The most memory that the process held meanwhile, beyond what it held before; Linux only."""
+def _peak(device: str) -> Iterator[Callable[[], float | None]]:
+    """The most memory that was held meanwhile, beyond what was held before; of the CPU's, on Linux only."""
+    if device == "cuda":
+        held = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        yield lambda: float(torch.cuda.max_memory_allocated() - held)
+        return
     try:
         Path("/proc/self/clear_refs").write_text("5")  # forget the most so far
         before = _held("VmRSS")
@@ -146,7 +152,7 @@ _COLUMNS = (
 def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> Table:
     """The figures, a row each; `limits` by device and number of threads."""
     title = "; ".join(
-        f"{device}, {threads} thread(s): copy {found.copy / 1e9:.1f} GB/s, "
+        f"{f'{threads} thread(s)' if device == 'cpu' else device}: copy {found.copy / 1e9:.1f} GB/s, "
         f"products {found.products / 1e9:.0f} GFLOP/s"
         for (device, threads), found in limits.items()
     )

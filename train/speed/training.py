@@ -15,7 +15,8 @@ from train.ppo import EntityPPO
 from train.speed.measure import Case, Task
 from train.vec_env import make_sb3_vec_env
 
-ENV, AGENTS, WORLDS, STEPS, EPOCHS, BATCH = "colliding_agents_v0", 8, 128, 32, 3, 512
+ENV, AGENTS, STEPS, EPOCHS, MINIBATCHES = "colliding_agents_v0", 8, 32, 3, 8
+WORLDS = {"cpu": 128, "cuda": 8192}
 POLICIES = ("sa", "sa_linear", "hfa_linear", "ha_linear", "mlp")
 
 
@@ -23,16 +24,17 @@ def cases(threads: int, device: str = "cpu") -> Iterator[Case]:
     """Rollout, update and both, for some policies at their defaults: width 64, two layers.
 
     Args:
-        threads: of torch and of the worlds.
-        device: of torch.
+        threads: of torch and of the worlds, on a CPU.
+        device: of torch and of the worlds.
     """
+    n_worlds = WORLDS[device]
     for policy in POLICIES:
-        rollout = WORLDS * STEPS * _forward(policy)
+        rollout = n_worlds * STEPS * _forward(policy)
         update = 3 * EPOCHS * rollout  # a backward pass is two products for each of the forward pass
         for part, products in (("rollout", rollout), ("update", update), ("training", rollout + update)):
             yield Case(
                 f"{part}, {policy}",
-                WORLDS,
+                n_worlds,
                 AGENTS,
                 threads,
                 lambda policy=policy, part=part: _parts(policy, threads, device)[part],  # type: ignore[misc]
@@ -52,11 +54,12 @@ def _forward(policy: str) -> float:
 
 def _parts(policy: str, threads: int, device: str) -> dict[str, Task]:
     """What `learn` does in turn, after the first rollout."""
-    torch.set_num_threads(threads)
-    worlds = make_sb3_vec_env(ENV, WORLDS, seed=0, n_agents=AGENTS)
+    if device == "cpu":
+        torch.set_num_threads(threads)
+    worlds = make_sb3_vec_env(ENV, WORLDS[device], seed=0, n_agents=AGENTS, device=device)
     options: dict[str, Any] = {
         "n_steps": STEPS,
-        "batch_size": BATCH,
+        "batch_size": WORLDS[device] * STEPS // MINIBATCHES,
         "n_epochs": EPOCHS,
         "seed": 0,
         "device": device,

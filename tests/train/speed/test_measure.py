@@ -74,7 +74,8 @@ def test_the_command_prints_and_writes_them_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stepping, "GROWTH", ((stepping.COLLIDING, {}, (2, 4)),))
     monkeypatch.setattr(stepping, "BATCHES", ((stepping.COLLIDING, 4, 2),))
     monkeypatch.setattr(training, "POLICIES", ("none",))
-    monkeypatch.setattr(training, "STEPS", 2)
+    monkeypatch.setattr(training, "STEPS", 4)
+    monkeypatch.setattr(training, "WORLDS", {"cpu": 8})
     monkeypatch.setattr(peers, "_PEERS", (("Nobody", "nobody", None),))
     path = tmp_path / "speed.json"
     assert main(["speed", "--repeats", "1", "--threads", "1", "--compare", "--json", str(path)]) == 0
