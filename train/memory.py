@@ -112,7 +112,7 @@ def need(
         at_once: of which the network takes so many at once.
     """
     slots = batch.n_slots
-    sight = slots * slots if _sight_is_limited(batch) else 0
+    sight = slots * slots if sight_is_limited(batch) else 0
     columns, actions = len(batch.columns), batch.blank_actions().nbytes
     chosen = min(batch_size, n_worlds * n_steps)
     step = slots * (4 * columns + 4 * _SCALARS + 3) + actions + sight
@@ -145,14 +145,15 @@ def activations(batch: interact_env.WorldBatch, network: Mapping[str, Any]) -> i
         with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model = EntityActorCritic(batch.columns, n_outputs(batch.action_space), **network)
             mask, sight = torch.ones(1, n, dtype=torch.bool), torch.ones(1, n, n, dtype=torch.bool)
-            model(torch.zeros(1, n, len(batch.columns)), mask, sight if _sight_is_limited(batch) else None)
+            model(torch.zeros(1, n, len(batch.columns)), mask, sight if sight_is_limited(batch) else None)
             own = sum(parameter.nbytes for parameter in model.parameters())
     except (DataDependentOutputException, DynamicOutputShapeException):
         return 0
     return max(0, sum(kept.values()) - own)
 
 
-def _sight_is_limited(batch: interact_env.WorldBatch) -> bool:
+def sight_is_limited(batch: interact_env.WorldBatch) -> bool:
+    """Whether a world tells who sees whom."""
     return batch.world.visible is not None and batch.params.vision_radius != np.inf
 
 
