@@ -198,6 +198,7 @@ def _learn(
                     log_interval=None,  # type: ignore[arg-type]  # the keeper logs: at the same steps whenever the run was stopped
                     reset_num_timesteps=done == 0,
                 )
+                model.look_at_update()
                 keeper.take()
                 keeper.save()
             except Stop as stop:

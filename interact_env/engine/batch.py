@@ -215,7 +215,11 @@ class WorldBatch:
 
     def save(self) -> dict[str, np.ndarray]:
         """Copies in numpy of every array that the future depends on, to `restore` on any device."""
-        return {name: self._engine.host(array).copy() for name, array in self._named().items()}
+        return {name: self._engine.host(array) for name, array in self.copies().items()}
+
+    def copies(self) -> dict[str, Array]:
+        """What `save` gives, where it is: on a GPU nothing waits for it."""
+        return {name: self._engine.copy(array) for name, array in self._named().items()}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Go back to a `save` of a batch of the same world and parameters.

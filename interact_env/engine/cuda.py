@@ -393,6 +393,10 @@ class Engine:
         """A tensor of the engine's own."""
         return torch.from_numpy(values.copy()).to(self._gpu.device)
 
+    def copy(self, array: torch.Tensor) -> torch.Tensor:
+        """Another tensor of the same numbers."""
+        return array.clone()
+
     def host(self, array: torch.Tensor) -> np.ndarray:
         """The array in numpy; waits for the GPU."""
         return array.cpu().numpy()

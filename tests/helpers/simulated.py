@@ -102,26 +102,53 @@ def in_place(_):
     assert batch.rows.any()
 
 
-def training(_):
-    """A policy learns the same from worlds that are tensors."""
-    import torch
-
+def model_in(env, device, **options):
     from train.policy import EntityPolicy
     from train.ppo import EntityPPO
     from train.vec_env import make_sb3_vec_env
 
-    for env, parameters in (("colliding_agents_v0", {}), ("springs_v0", {})):
+    worlds = make_sb3_vec_env(env, 2, seed=0, device=device, n_agents=(2, 3), max_cycles=3)
+    given = {"n_steps": 4, "batch_size": 4, "n_epochs": 1, "seed": 0, "device": "cpu", **options}
+    return EntityPPO(EntityPolicy, worlds, policy_kwargs={"d_model": 8, "n_heads": 2}, **given)
+
+
+def training(_):
+    """A policy learns the same from worlds that are tensors."""
+    for env in ("colliding_agents_v0", "springs_v0"):
         weights = []
         for device in ("cpu", "cuda"):
-            given = {"n_agents": (2, 3), "max_cycles": 3, **parameters}
-            worlds = make_sb3_vec_env(env, 2, seed=0, device=device, **given)
-            model = EntityPPO(
-                EntityPolicy, worlds, n_steps=4, batch_size=4, n_epochs=1, seed=0, device="cpu",
-                policy_kwargs={"d_model": 8, "n_heads": 2},
-            )  # fmt: skip
+            model = model_in(env, device)
             model.learn(16)
             weights.append(torch.cat([w.flatten() for w in model.policy.state_dict().values()]))
         assert torch.equal(*weights)
+
+
+def waiting(_):
+    """The host waits once in an iteration of training, the copies for a checkpoint included."""
+    from stable_baselines3.common.callbacks import BaseCallback
+    from waiting import Waits
+
+    from train import snapshot
+    from train.ppo import EntityPPO
+
+    class Keeps(BaseCallback):
+        def _on_rollout_start(self):
+            snapshot.take(self.model)
+
+        def _on_step(self):
+            return True
+
+    EntityPPO._looks = False  # as on a GPU
+    for env, options in (("colliding_agents_v0", {"n_epochs": 2}), ("n_body_v0", {}), ("springs_v0", {})):
+        model = model_in(env, "cuda", **options)
+        model.learn(8)  # one iteration, to warm up
+        with Waits() as waits:
+            model.learn(24, callback=Keeps(), reset_num_timesteps=False, log_interval=None)
+        assert waits.found == ["cpu"] * 3, (env, waits.found)
+        with Waits() as waits:
+            float(model.totals.length.sum())
+            model.totals.length[model.totals.length > 0]
+        assert waits.found == ["_local_scalar_dense", "index"], "or nothing would be found"
 
 
 if __name__ == "__main__":
