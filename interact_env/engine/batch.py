@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from interact_env.world import World, precision
 
 __all__ = ["Array", "Step", "WorldBatch", "max_threads"]
 
+# What a GPU needs, and the name to import it by.
+_GPU_PACKAGES = (("torch", "torch"), ("numba-cuda", "numba_cuda"))
 # numpy.ndarray on the CPU, torch.Tensor on a GPU.
 Array = Any
 
@@ -346,6 +349,9 @@ def _engine(device: Any, world: World, space: spaces.Space[Any], n_threads: int 
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ..., not {device!r}")
     if n_threads is not None:
         raise ValueError(f"n_threads={n_threads!r} is for the CPU, not for device={str(device)!r}")
+    missing = [name for name, module in _GPU_PACKAGES if not find_spec(module)]
+    if missing:
+        raise ValueError(f"device 'cuda' needs {' and '.join(missing)}: pip install 'interact-env[cuda]'")
     from interact_env.engine import cuda
 
     return cuda.Engine(str(device), world, space)

@@ -1,51 +1,50 @@
 """The loops over worlds and agents as kernels of a GPU, on arrays that torch owns.
 
-A thread is an agent. Small worlds share a block; in a world larger than a block, a thread takes every
-`stride`-th agent. Between phases the threads of a block wait for each other, so a world never spreads over
-two blocks. A grid fills the GPU once and goes through the worlds in turn: what a step starts from (`before`)
-is kept for the worlds at work only, few enough to stay in the cache.
-
-Kernels are tested by numba's simulator (`NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1`), with torch's
-CPU tensors in place of a GPU's; what differs there is in `_GPU` and `_Simulator`, and nowhere else.
+A thread is an agent: small worlds share a block, whose thread (x, y) is agent x of world y; in a world larger
+than a block, a thread takes every `stride`-th agent. Between phases the threads of a block wait for each
+other, so a world never spreads over two blocks. A grid fills the GPU once and goes through the worlds in
+turn: what a step starts from (`before`) is kept for the worlds at work only, few enough to stay in the cache.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from gymnasium import spaces
+from numba import cuda
 
+from interact_env.engine.cells import CELLS
 from interact_env.engine.cpu import (
     COUNT,
     _sees,
     allowed,
     bounds,
     draw_count,
+    fields,
     key_of,
     over_text,
     view_of,
 )
+from interact_env.engine.cuda_chip import GPU, SIMULATED, Chip, Simulator
+from interact_env.engine.cuda_pairs import (
+    Build,
+    Lists,
+    most_threads,
+    pairs_in,
+    rows_of,
+    sum_pairs,
+    working,
+)
 from interact_env.engine.generated import generated
+from interact_env.engine.pairs import Fields
 from interact_env.engine.random import WORLD, bits
 from interact_env.engine.rule import rule
 from interact_env.world import Pairs, Repeat, World
 
-_missing = [
-    name for name, module in (("torch", "torch"), ("numba-cuda", "numba_cuda")) if not find_spec(module)
-]
-if _missing:
-    raise ValueError(f"device 'cuda' needs {' and '.join(_missing)}: pip install 'interact-env[cuda]'")
-
-import torch  # noqa: E402
-from numba import cuda  # noqa: E402
-from numba.cuda.core import config  # noqa: E402
-
-# NUMBA_ENABLE_CUDASIM=1: no GPU, kernels are plain Python.
-SIMULATED = bool(config.ENABLE_CUDASIM)
 # No fault yet, larger than the number of any agent.
 _NONE = 2**62
 
@@ -70,26 +69,42 @@ class Kernels(NamedTuple):
 
 
 @functools.cache
-def kernels(world: World, most_threads: int) -> Kernels:
-    """The kernels of `world` for blocks of at most so many threads; each compiles at its first launch."""
-    state: Any = world.blank(world.configure())
-    names, view = state._fields, view_of(state)
+def kernels(world: World, build: Build) -> Kernels:
+    """The kernels of `world`; each compiles at its first launch."""
+    found = fields(world, world.configure())
+    names, view = found.state._fields, view_of(found.state)
     copy = generated(
         "copy(source, target, mine)", "{share(source.FIELD, target.FIELD, mine);}", names, share=_share
     )
     clear = generated("clear(state, mine)", "{empty(state.FIELD, mine);}", names, empty=_empty)
-    jit = _jit(most_threads)
+    jit = _jit(build.most)
     return Kernels(
-        step=jit(_step(world, view, copy)),
+        step=jit(_step(world, view, copy, found, build)),
         reset=jit(_reset(world, view, clear)),
-        visible=jit(_visible(view, _sees(world))),
+        visible=_each(_visible(view, _sees(world)), build.most),
     )
 
 
-def _jit(most_threads: int) -> Callable[..., Any]:
+def _jit(most: int) -> Callable[..., Any]:
     """The decorator of a kernel: a bound of 1024 threads leaves each 64 registers, one of 256 all."""
-    options: dict[str, Any] = {} if SIMULATED else {"launch_bounds": most_threads}
+    options: dict[str, Any] = {} if SIMULATED else {"launch_bounds": most}
     return cuda.jit(**options)
+
+
+def _each(body: Callable[..., None], most: int) -> Any:
+    """The kernel that calls body(b, i, *arguments) for every agent i of every world b, in any order."""
+    one = cuda.jit(device=True)(body)
+
+    def each(n_worlds, n_slots, arguments):
+        b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+        while b < n_worlds:
+            i = cuda.threadIdx.x
+            while i < n_slots:
+                one(b, i, *arguments)
+                i += cuda.blockDim.x
+            b += cuda.gridDim.x * cuda.blockDim.y
+
+    return _jit(most)(each)
 
 
 @rule
@@ -109,37 +124,36 @@ def _empty(target, mine):
         k += mine.stride
 
 
-def _in_turn(phases: tuple[Any, ...], state: Any) -> Callable[..., None]:
+def _in_turn(phases: tuple[Any, ...], fields: Fields, build: Build) -> Callable[..., None]:
     """All phases in turn: each is finished for every agent before the next begins."""
 
     def then(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
         @cuda.jit(device=True)
-        def both(params, state, actions, after, mine):
-            first(params, state, actions, after, mine)
-            second(params, state, actions, after, mine)
+        def both(params, state, actions, after, mine, work):
+            first(params, state, actions, after, mine, work)
+            second(params, state, actions, after, mine, work)
 
         return both
 
-    return functools.reduce(then, [_sweep(phase, state) for phase in phases])
+    return functools.reduce(then, [_sweep(phase, fields, build) for phase in phases])
 
 
-def _sweep(phase: Any, state: Any) -> Callable[..., None]:
+def _sweep(phase: Any, fields: Fields, build: Build) -> Callable[..., None]:
     """One phase for the agents of a thread, then a barrier; or several as often as their Repeat says."""
+    if isinstance(phase, Pairs):
+        return sum_pairs(phase, fields, build)
     if isinstance(phase, Repeat):
-        times, once = phase.times, _in_turn(phase.phases, state)
+        times, once = phase.times, _in_turn(phase.phases, fields, build)
 
         @cuda.jit(device=True)
-        def again(params, state, actions, after, mine):
+        def again(params, state, actions, after, mine, work):
             for _ in range(times(params)):
-                once(params, state, actions, after, mine)
+                once(params, state, actions, after, mine, work)
 
         return again
 
-    if isinstance(phase, Pairs):
-        phase = _sum_of(phase, getattr(state, phase.into))
-
     @cuda.jit(device=True)
-    def sweep(params, state, actions, after, mine):
+    def sweep(params, state, actions, after, mine, work):
         i = mine.first
         while i < mine.end:
             if state.alive[i]:
@@ -148,24 +162,6 @@ def _sweep(phase: Any, state: Any) -> Callable[..., None]:
         cuda.syncthreads()
 
     return sweep
-
-
-def _sum_of(pairs: Pairs, field: np.ndarray) -> Callable[..., None]:
-    """A phase that sums over all pairs of agent i, in the order of j, as the CPU does."""
-    names = [f"s{k}" for k in range(field.shape[1] if field.ndim > 1 else 1)]
-    given = ", ".join("g" + name for name in names)
-    lines = [
-        "def total(params, state, action, i, after):",
-        f"    {' = '.join(names)} = after.{pairs.into}.dtype.type(0)",
-        "    for j in range(after.alive.size):",
-        "        if after.alive[j] and j != i:",
-        f"            {given} = pair(params, after, i, j)",
-        *(f"            {name} += g{name}" for name in names),
-        *(f"    after.{pairs.into}[i{f', {k}' * (field.ndim > 1)}] = {name}" for k, name in enumerate(names)),
-    ]
-    namespace: dict[str, Any] = {"pair": pairs.pair}
-    exec("\n".join(lines), namespace)  # noqa: S102  # our own text and a field's name only
-    return rule(namespace["total"])
 
 
 def _show(world: World) -> Callable[..., None]:
@@ -190,14 +186,20 @@ def _zero(row):
         row[k] = 0
 
 
-def _step(world: World, view: Callable[..., Any], copy: Callable[..., None]) -> Callable[..., None]:
-    blank = world.blank(world.configure())
-    phases, score, show = _in_turn(world.PHASES, blank), world.score, _show(world)
+def _step(
+    world: World, view: Callable[..., Any], copy: Callable[..., None], fields: Fields, build: Build
+) -> Callable[..., None]:
+    phases, score, show = _in_turn(world.PHASES, fields, build), world.score, _show(world)
+    work = working(build, fields)
 
-    def step(params, batch, batch_before, actions, clock, out, over, lanes):
+    def step(params, batch, batch_before, lists, actions, clock, out, over):
         n_worlds, n_slots = batch.alive.shape
-        lane, place = cuda.threadIdx.x % lanes, cuda.threadIdx.x // lanes
-        per_block = cuda.blockDim.x // lanes
+        lane, lanes, place, per_block = (
+            cuda.threadIdx.x,
+            cuda.blockDim.x,
+            cuda.threadIdx.y,
+            cuda.blockDim.y,
+        )
         before = view(batch_before, cuda.blockIdx.x * per_block + place)
         # All threads of a block go round equally often: those without a world wait at its barriers too.
         first = cuda.blockIdx.x * per_block
@@ -214,7 +216,7 @@ def _step(world: World, view: Callable[..., Any], copy: Callable[..., None]) -> 
             if leads:
                 clock.steps[b] += 1
                 out.truncated[b] = truncated
-            phases(params, before, actions[b], state, mine)
+            phases(params, before, actions[b], state, mine, work(state, lists, cuda.blockIdx.x))
             i = lane
             while i < mine.end:
                 if before.alive[i]:
@@ -237,10 +239,14 @@ def _step(world: World, view: Callable[..., Any], copy: Callable[..., None]) -> 
 def _reset(world: World, view: Callable[..., Any], clear: Callable[..., None]) -> Callable[..., None]:
     begin, spawn, show = world.begin or rule(lambda params, key, n, state: None), world.spawn, _show(world)
 
-    def reset(params, seed, population, mask, batch, clock, out, over, lanes):
+    def reset(params, seed, population, mask, batch, clock, out, over):
         n_worlds, n_slots = batch.alive.shape
-        lane, place = cuda.threadIdx.x % lanes, cuda.threadIdx.x // lanes
-        per_block = cuda.blockDim.x // lanes
+        lane, lanes, place, per_block = (
+            cuda.threadIdx.x,
+            cuda.blockDim.x,
+            cuda.threadIdx.y,
+            cuda.blockDim.y,
+        )
         first = cuda.blockIdx.x * per_block
         while first < n_worlds:
             b = min(first + place, n_worlds - 1)
@@ -276,12 +282,9 @@ def _reset(world: World, view: Callable[..., Any], clear: Callable[..., None]) -
 
 
 def _visible(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[..., None]:
-    def visible(params, batch, out):
-        n_slots = out.shape[1]
-        for k in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-            pair, j = k // n_slots, k % n_slots
-            b, i = pair // n_slots, pair % n_slots
-            state = view(batch, b)
+    def visible(b, j, params, batch, out):
+        state = view(batch, b)
+        for i in range(state.alive.size):
             both = state.alive[i] and state.alive[j]
             out[b, i, j] = both and (i == j or sees(params, state, i, j))
 
@@ -289,91 +292,56 @@ def _visible(view: Callable[..., Any], sees: Callable[..., bool]) -> Callable[..
 
 
 @functools.cache
-def scripted(world: World, policy: Callable[..., None]) -> Any:
+def scripted(world: World, policy: Callable[..., None], most: int) -> Any:
     """The kernel that lets every agent choose by a policy, such as a scripted one of the world."""
     view = view_of(world.blank(world.configure()))
 
-    def act(params, seed, batch, clock, out):
-        n_slots = batch.alive.shape[1]
-        for k in range(cuda.grid(1), batch.alive.size, cuda.gridsize(1)):
-            b, i = k // n_slots, k % n_slots
-            if batch.alive[b, i]:
-                policy(params, key_of(seed, clock, b), view(batch, b), i, clock.steps[b], out[b])
+    def act(b, i, params, seed, batch, clock, out):
+        if batch.alive[b, i]:
+            policy(params, key_of(seed, clock, b), view(batch, b), i, clock.steps[b], out[b])
 
-    return _jit(_FLAT)(act)
+    return _each(act, most)
 
 
-def _check(actions, low, high, alive, over, good, faults):
-    """Copy actions (B, L, K) that are allowed to `good`, the least in place of others; note the first."""
-    n_slots, n = alive.shape[1], low.size
-    for k in range(cuda.grid(1), alive.size, cuda.gridsize(1)):
-        b, i = k // n_slots, k % n_slots
-        for a in range(n):
+@functools.cache
+def checking(most: int) -> Any:
+    """The kernel that copies actions (B, L, K) that are allowed to `good`, the least in place of others.
+
+    The first agent of bad actions and the first world that is over go to `faults`.
+    """
+
+    def check(b, i, actions, low, high, alive, over, good, faults):
+        for a in range(low.size):
             action = actions[b, i, a]
             allowed = low[a] <= action <= high[a]  # not so for NaN
             good[b, i, a] = action if allowed else low[a]
             if alive[b, i] and not allowed:
-                cuda.atomic.min(faults, 0, k)
-        if over[b]:
+                cuda.atomic.min(faults, 0, b * alive.shape[1] + i)
+        if i == 0 and over[b]:
             cuda.atomic.min(faults, 1, b)
 
-
-# Threads of a block of the kernels that have no barrier.
-_FLAT = 256
+    return _each(check, most)
 
 
-class Chip(NamedTuple):
-    """How many threads run at once."""
+class Plan(NamedTuple):
+    """How worlds are spread over a chip."""
 
-    multiprocessors: int
-    threads: int  # of a multiprocessor
-    block: int  # that small worlds share
-    most: int  # of a block
-
-
-class _GPU:
-    """torch's tensors on a GPU, as numba's arrays, and launches on torch's current stream."""
-
-    def __init__(self, device: str) -> None:
-        try:
-            torch.cuda.init()
-            index = torch.device(device).index
-            self.device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-            chip = torch.cuda.get_device_properties(self.device)
-            with torch.cuda.device(self.device):
-                torch.zeros(1, device=self.device)
-                cuda.current_context()
-        except Exception as error:  # torch and numba each have their own
-            why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ValueError(f"device {device!r} cannot be used: {why.strip().rstrip(':')}") from None
-        self.chip = Chip(chip.multi_processor_count, chip.max_threads_per_multi_processor, 256, 1024)
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is meant to be small
-
-    def share(self, tensor: torch.Tensor) -> Any:
-        """The same memory for a kernel."""
-        with torch.cuda.device(self.device):
-            return cuda.as_cuda_array(tensor.detach(), sync=False)
-
-    def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
-        """Run a kernel after what is on torch's current stream."""
-        with torch.cuda.device(self.device):
-            stream = torch.cuda.current_stream().cuda_stream
-            kernel[blocks, threads, stream and cuda.external_stream(stream)](*arguments)
+    build: Build
+    blocks: int
+    worlds: int  # of a block
+    lanes: int  # threads of a world
 
 
-class _Simulator:
-    """torch's CPU tensors, and a chip so small that a few agents need several blocks, rounds and strides."""
-
-    device = torch.device("cpu")
-    chip = Chip(2, 8, 8, 8)
-
-    def share(self, tensor: torch.Tensor) -> Any:
-        """The same memory for a kernel."""
-        return tensor.detach().numpy()
-
-    def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
-        """Run a kernel."""
-        kernel[blocks, threads](*arguments)
+def plan(world: World, found: Fields, n_worlds: int, chip: Chip) -> Plan:
+    """Spread worlds over a chip."""
+    n_slots, rows = len(found.state.alive), rows_of(world.PHASES, found)
+    most = most_threads(rows, chip.most)
+    lanes, small = min(n_slots, most), min(most, chip.block)
+    cells = n_slots >= chip.cells_from and any(phase.near for phase in pairs_in(world.PHASES))
+    worlds = 1 if cells else min(n_worlds, max(1, small // lanes))
+    blocks = chip.multiprocessors * max(1, chip.threads // (lanes * worlds))
+    build = Build(small if lanes * worlds <= small else most, cells, rows)
+    return Plan(build, min(-(-n_worlds // worlds), blocks), worlds, lanes)
 
 
 class Engine:
@@ -386,7 +354,7 @@ class Engine:
             ValueError: it cannot be used, with the reason.
         """
         self._world, self._space = world, space
-        self._gpu = _Simulator() if SIMULATED else _GPU(device)
+        self._gpu = Simulator() if SIMULATED else GPU(device)
         self.device = device if SIMULATED else str(self._gpu.device)
 
     def array(self, values: np.ndarray) -> torch.Tensor:
@@ -403,22 +371,33 @@ class Engine:
 
     def bind(self, arrays: Any) -> None:
         """Take the arrays that the kernels work on."""
-        n_worlds, n_slots = arrays.state.alive.shape
-        chip = self._gpu.chip
-        self._lanes = min(n_slots, chip.most)
-        per_block = min(n_worlds, max(1, chip.block // self._lanes))
-        self._threads = self._lanes * per_block
-        self._blocks = min(
-            -(-n_worlds // per_block), chip.multiprocessors * max(1, chip.threads // self._threads)
-        )
-        before = (f.new_zeros((self._blocks * per_block, *f.shape[1:])) for f in arrays.state)
-        low, high = bounds(self._space)
         self._own = arrays
+        found = fields(self._world, arrays.params)
+        one = type(arrays.state)(*(self.host(f[0]) for f in arrays.state))
+        self._plan = plan(self._world, found._replace(state=one), len(arrays.over), self._gpu.chip)
+        self._kernels = kernels(self._world, self._plan.build)
+        at_work = self._plan.blocks * self._plan.worlds
+        before = (f.new_zeros((at_work, *f.shape[1:])) for f in arrays.state)
+        self._before = self._shared(type(arrays.state)(*before))
+        self._lists = self._shared(self._blank_lists())
+        low, high = bounds(self._space)
         self._low, self._high = self.array(low), self.array(high)
         self._good = self.blank_actions()
         self._faults = torch.full((2,), _NONE, device=self._gpu.device)
-        self._kernels = kernels(self._world, 256 if self._threads <= 256 else 1024)
-        self._arrays, self._before = self._shared(arrays), self._shared(type(arrays.state)(*before))
+        self._arrays = self._shared(arrays)
+
+    def _blank_lists(self) -> Lists:
+        build, state = self._plan.build, self._own.state
+        blocks, n = self._plan.blocks, state.alive.shape[1] if build.cells else 1
+        read = {name for name, _, _ in build.rows}
+        packed = (
+            f.new_zeros((blocks, n, *f.shape[2:]) if name in read else (1,) * f.ndim)
+            for name, f in state._asdict().items()
+        )
+        order, start = (
+            torch.zeros((blocks, m), dtype=torch.int32, device=self._gpu.device) for m in (n, CELLS * n + 2)
+        )
+        return Lists(type(state)(*packed), order, start)
 
     def _shared(self, value: Any) -> Any:
         """Tensors as a kernel takes them, in NamedTuples of NamedTuples too."""
@@ -449,11 +428,9 @@ class Engine:
         """
         good = self._good
         actions = self._like("actions", actions, good)
-        shape = (*self._own.state.alive.shape, -1)
-        share = self._gpu.share
-        self._flat(
-            _check_kernel(),
-            self._own.state.alive.numel(),
+        shape, share = (*self._own.state.alive.shape, -1), self._gpu.share
+        self._launch_each(
+            checking(self._plan.build.most),
             share(actions.view(shape)),
             share(self._low),
             share(self._high),
@@ -489,45 +466,35 @@ class Engine:
     def step(self, actions: torch.Tensor) -> None:
         """Advance every world by actions that are known to be good."""
         params, _, _, state, clock, out, over = self._arrays
-        self._worlds(
-            self._kernels.step, params, state, self._before, self._gpu.share(actions), clock, out, over
-        )
+        actions = self._gpu.share(actions)
+        self._launch(self._kernels.step, params, state, self._before, self._lists, actions, clock, out, over)
 
     def reset(self, mask: torch.Tensor) -> None:
         """Start the next episode of the worlds that `mask` chooses."""
         params, seed, population, state, clock, out, over = self._arrays
         mask = self._gpu.share(mask)
-        self._worlds(self._kernels.reset, params, seed, population, mask, state, clock, out, over)
+        self._launch(self._kernels.reset, params, seed, population, mask, state, clock, out, over)
 
     def visible(self) -> torch.Tensor:
         """(B, L, L) bool, who sees whom."""
         n_worlds, n_slots = self._own.state.alive.shape
         out = self._own.over.new_empty((n_worlds, n_slots, n_slots))
-        self._flat(
-            self._kernels.visible, out.numel(), self._arrays.params, self._arrays.state, self._gpu.share(out)
-        )
+        params, state = self._arrays.params, self._arrays.state
+        self._launch_each(self._kernels.visible, params, state, self._gpu.share(out))
         return out
 
     def act(self, policy: Callable[..., None], out: torch.Tensor) -> None:
         """Fill in the actions of every living agent by a policy."""
         params, seed, _, state, clock, _, _ = self._arrays
-        kernel = scripted(self._world, policy)
-        self._flat(kernel, self._own.state.alive.numel(), params, seed, state, clock, self._gpu.share(out))
+        kernel = scripted(self._world, policy, self._plan.build.most)
+        self._launch_each(kernel, params, seed, state, clock, self._gpu.share(out))
 
-    def _worlds(self, kernel: Any, *arguments: Any) -> None:
-        """Launch a kernel that goes through worlds."""
-        self._gpu.launch(kernel, self._blocks, self._threads, *arguments, self._lanes)
+    def _launch_each(self, kernel: Any, *arguments: Any) -> None:
+        self._launch(kernel, *self._own.state.alive.shape, arguments)
 
-    def _flat(self, kernel: Any, n: int, *arguments: Any) -> None:
-        """Launch a kernel that goes through n numbers."""
-        chip = self._gpu.chip
-        most = chip.multiprocessors * max(1, chip.threads // chip.block)
-        self._gpu.launch(kernel, min(-(-n // chip.block), most), chip.block, *arguments)
-
-
-@functools.cache
-def _check_kernel() -> Any:
-    return _jit(_FLAT)(_check)
+    def _launch(self, kernel: Any, *arguments: Any) -> None:
+        _, blocks, worlds, lanes = self._plan
+        self._gpu.launch(kernel, blocks, (lanes, worlds), *arguments)
 
 
 def _words(tensor: torch.Tensor) -> str:
