@@ -53,7 +53,7 @@ def test_simulated_worlds_are_those_of_the_cpu(case):
 
 
 @installed
-@pytest.mark.parametrize("check", ["refusals", "faults", "moves", "in_place", "training"])
+@pytest.mark.parametrize("check", ["sums", "refusals", "faults", "moves", "in_place", "training"])
 def test_simulated(check):
     simulate(check)
 
