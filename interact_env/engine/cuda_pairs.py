@@ -281,7 +281,7 @@ def _neighbours(phase: Pairs, fields: Fields) -> Callable[..., None]:
             z = row // np.uint32(side)
             x, y = np.int64(cell - row * side), np.int64(row - z * side)
             clear(sums, 0)
-            look(params, packed, k, x, y, np.int64(z), side, layers, start, sums)
+            look(params, packed, np.uint64(k), x, y, np.int64(z), side, layers, start, sums)
             put(sums, 0, after, i)
             k += lanes
         cuda.syncthreads()

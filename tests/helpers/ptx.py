@@ -20,6 +20,12 @@ from interact_env.engine import cuda as engine
 from interact_env.engine.cuda_chip import Chip
 from interact_env.engine.cuda_pairs import Lists
 
+# Cells, and blocks of as many threads as shared memory lets there be.
+LARGE = [
+    ("colliding_agents_v0", {"n_agents": (2, 1500)}),
+    ("n_body_v0", {"n_agents": 1500}),
+    ("n_body_v0", {"n_agents": 1500, "dtype": "float64"}),
+]
 CHIP = Chip(multiprocessors=132, threads=2048, block=256, most=1024, cells_from=512)
 
 
@@ -68,9 +74,11 @@ if __name__ == "__main__":
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=cc)
     interact_env.register("springs_v0", springs)
     found = {}
-    for world, parameters in MAIN:
+    for world, parameters in MAIN + LARGE:
         made = interact_env.make_batch(world, 2, seed=0, n_threads=1, **parameters)
         for name, kernel, signature in kernels_of(made):
+            if name != "step" and (world, parameters) in LARGE:
+                continue
             bound = kernel.targetoptions["launch_bounds"]
             ptx, _ = cuda.compile_ptx(kernel.py_func, signature, device=False, cc=cc, launch_bounds=bound)
             found[f"{world} {parameters} {name}"] = facts(ptx)

@@ -73,6 +73,9 @@ def test_kernels_compile_without_a_gpu_and_a_step_of_float32_has_no_float64(cc):
             assert facts["local"] == [], "all is in registers"
             assert facts["calls"] == 0, "all is inlined"
             assert facts["barriers"] >= 3
+            assert facts["div64"] == 0, key
+            assert facts["shared"] <= 48 * 1024
+            assert (facts["shared loads"] > 0) == ("springs" not in key), "pairs are summed in tiles"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", None, 0])
