@@ -347,6 +347,8 @@ def plan(world: World, found: Fields, n_worlds: int, chip: Chip) -> Plan:
 class Engine:
     """Keeps the arrays of B worlds in torch tensors on a GPU and launches the kernels over them."""
 
+    states = 1  # of every world: a copy is kept of those at work only
+
     def __init__(self, device: str, world: World, space: spaces.Space[Any]) -> None:
         """Find the GPU.
 
@@ -356,6 +358,10 @@ class Engine:
         self._world, self._space = world, space
         self._gpu = Simulator() if SIMULATED else GPU(device)
         self.device = device if SIMULATED else str(self._gpu.device)
+
+    def free_memory(self) -> int:
+        """Bytes."""
+        return self._gpu.free_memory()
 
     def array(self, values: np.ndarray) -> torch.Tensor:
         """A tensor of the engine's own."""

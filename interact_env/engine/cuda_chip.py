@@ -12,11 +12,18 @@ import torch
 from numba import cuda
 from numba.cuda.core import config
 
+from interact_env.memory import free_memory
+
 # NUMBA_ENABLE_CUDASIM=1: no GPU, kernels are plain Python.
 SIMULATED = bool(config.ENABLE_CUDASIM)
 # Agents from which cells ought to be faster than all pairs. Not measured: a pair is taken to cost 15
 # instructions, an agent by cells a few hundred, and the sorting some 25 barriers.
 _CELLS_FROM = 512
+
+
+@cuda.jit
+def _nothing() -> None:
+    """A kernel to see whether any can run."""
 
 
 class Chip(NamedTuple):
@@ -38,6 +45,7 @@ class GPU:
         Raises:
             ValueError: it cannot be used, with the reason.
         """
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is meant to be small
         try:
             torch.cuda.init()
             index = torch.device(device).index
@@ -45,14 +53,18 @@ class GPU:
             chip = torch.cuda.get_device_properties(self.device)
             with torch.cuda.device(self.device):
                 torch.zeros(1, device=self.device)
-                cuda.current_context()
+                _nothing[1, 1]()  # an old driver may refuse what numba-cuda compiles
         except Exception as error:  # torch and numba each have their own
             why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ValueError(f"device {device!r} cannot be used: {why.strip().rstrip(':')}") from None
         self.chip = Chip(
             chip.multi_processor_count, chip.max_threads_per_multi_processor, 256, 1024, _CELLS_FROM
         )
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch is meant to be small
+
+    def free_memory(self) -> int:
+        """Bytes, those among them that torch keeps for its next tensors."""
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(torch.cuda.mem_get_info(self.device)[0]) + kept
 
     def share(self, tensor: torch.Tensor) -> Any:
         """The same memory for a kernel."""
@@ -71,6 +83,10 @@ class Simulator:
 
     device = torch.device("cpu")
     chip = Chip(2, 8, 8, 8, 16)
+
+    def free_memory(self) -> int:
+        """Bytes."""
+        return free_memory()
 
     def share(self, tensor: torch.Tensor) -> Any:
         """The same memory for a kernel."""

@@ -36,11 +36,11 @@ class Build(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Agents sorted by cell, for as many worlds as are at work: of one number each where no cells are."""
+    """Agents sorted by cell, for as many worlds as are at work; where no cells are, as if L = 1."""
 
     packed: Any  # State of arrays (blocks, L, ...)
-    order: np.ndarray  # (blocks, L) int32, the agent of each packed row
-    start: np.ndarray  # (blocks, 2 L + 2) int32, the first packed row of each cell
+    order: Any  # (blocks, L) int32, the agent of each packed row
+    start: Any  # (blocks, 2 L + 2) int32, the first packed row of each cell
 
 
 class Work(NamedTuple):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,13 +91,23 @@ def test_threads_are_for_the_cpu():
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "interact_env.engine.cuda", raising=False)
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "numba_cuda" else found(name)
+        "interact_env.engine.batch.find_spec", lambda name: None if name == "numba_cuda" else found(name)
     )
     with pytest.raises(ValueError, match=r"needs numba-cuda: pip install 'interact-env\[cuda\]'"):
         interact_env.make_batch("springs_v0", device="cuda")
+
+
+@installed
+def test_a_part_of_numba_cuda_that_is_missing_is_one_clear_line():
+    told = python(
+        "-c",
+        "import sys; sys.modules['cuda.bindings'] = None; import interact_env\n"
+        "try: interact_env.make_batch('n_body_v0', device='cuda')\n"
+        "except ValueError as error: print(error)",
+    )
+    assert re.fullmatch(r"device 'cuda' cannot be used: .*CUDA.* not found\..*\n", told)
 
 
 @installed
@@ -129,8 +140,11 @@ def test_worlds_are_those_of_the_cpu(world, parameters, n_worlds):
 
 @gpu
 @installed
-def test_a_world_larger_than_a_block():
-    play("colliding_agents_v0", 3, {"n_agents": 1500, "max_cycles": 3}, 5)
+@pytest.mark.parametrize(
+    ("world", "bound"), [("colliding_agents_v0", 0), ("n_body_v0", BOUND["float32"])], ids=["cells", "tiles"]
+)
+def test_a_world_larger_than_a_block(world, bound):
+    play(world, 3, {"n_agents": (1000, 1500), "max_cycles": 3}, 5, bound)
 
 
 @gpu
