@@ -62,9 +62,7 @@ def pairs_in(phases: tuple[Phase, ...]) -> Iterator[Pairs]:
             yield phase
 
 
-def rows_of(
-    phases: tuple[Phase, ...], fields: Fields
-) -> tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]:
+def rows_of(phases: tuple[Phase, ...], fields: Fields) -> Rows:
     """The fields of which some pair reads the rows of two agents."""
     pairs = list(pairs_in(phases))
     read = {name for phase in pairs for name in rows_read(phase.pair, fields)} | {"alive"}

@@ -15,7 +15,7 @@ from numba.cuda import dispatcher
 from worlds import MAIN
 
 import interact_env
-from interact_env.engine import cpu
+from interact_env.engine import cpu, cuda_kernels
 from interact_env.engine import cuda as engine
 from interact_env.engine.cuda_chip import Chip
 from interact_env.engine.cuda_pairs import Lists
@@ -38,18 +38,18 @@ def kernels_of(batch):
     actions = typeof(batch.blank_actions())
     lists = typeof(Lists(a.state, np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)))
     sight = typeof(np.zeros((batch.n_worlds, batch.n_slots, batch.n_slots), np.bool_))
-    step, reset, visible = engine.kernels(batch.world, build)
+    step, reset, visible = cuda_kernels.kernels(batch.world, build)
     yield "step", step, (params, state, state, lists, actions, clock, out, over)
     yield "reset", reset, (params, seed, population, over, state, clock, out, over)
     yield "visible", visible, (n, n, types.Tuple((params, state, sight)))
     policies = {"random": cpu.random_policy(batch.action_space), **batch.world.POLICIES}
     for name, policy in policies.items():
-        kernel = engine.scripted(batch.world, policy, build.most)
+        kernel = cuda_kernels.scripted(batch.world, policy, build.most)
         yield name, kernel, (n, n, types.Tuple((params, seed, state, clock, actions)))
     low = typeof(cpu.bounds(batch.action_space)[0])
     flat = types.Array(low.dtype, 3, "C")
     arguments = (flat, low, low, typeof(a.state.alive), over, flat, types.int64[::1])
-    yield "check", engine.checking(build.most), (n, n, types.Tuple(arguments))
+    yield "check", cuda_kernels.checking(build.most), (n, n, types.Tuple(arguments))
 
 
 def facts(ptx):

@@ -79,6 +79,21 @@ def test_kernels_compile_without_a_gpu_and_a_step_of_float32_has_no_float64(cc):
             assert (facts["shared loads"] > 0) == ("springs" not in key), "pairs are summed in tiles"
 
 
+@installed
+def test_blocks_are_small_enough_for_the_rows_in_shared_memory():
+    from interact_env.engine.cuda_pairs import most_threads
+
+    def rows(n):
+        return (("alive", np.dtype(np.bool_), ()), ("at", np.dtype(np.float64), (n,)))
+
+    assert [most_threads(rows(n), 1024) for n in (1, 6, 100, 3000)] == [1024, 480, 30, 1]
+    assert most_threads((), 1024) == 1024
+    with pytest.raises(
+        ValueError, match=r"a pair reads 24,585 bytes of each agent; on a GPU at most 24,574 "
+    ):
+        most_threads(rows(3073), 1024)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", None, 0])
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(ValueError, match=r"device must be 'cpu', 'cuda' or 'cuda:0', 'cuda:1', \.\.\., not"):
