@@ -93,21 +93,21 @@ class Engine:
     def _blank_lists(self) -> Lists:
         build, state = self._plan.build, self._own.state
         blocks, n = self._plan.blocks, state.alive.shape[1] if build.cells else 1
-        read = {name for name, _, _ in build.rows}
-        packed = (
-            f.new_zeros((blocks, n, *f.shape[2:]) if name in read else (1,) * f.ndim)
-            for name, f in state._asdict().items()
-        )
+        fields = (getattr(state, name) for name, _, _ in build.rows if build.cells)
+        packed = tuple(f.new_zeros((blocks, *f.shape[1:])) for f in fields)
         order, start = (
             torch.zeros((blocks, m), dtype=torch.int32, device=self._gpu.device) for m in (n, CELLS * n + 2)
         )
-        return Lists(type(state)(*packed), order, start)
+        return Lists(packed, order, start)
 
     def _shared(self, value: Any) -> Any:
         """Tensors as a kernel takes them, in NamedTuples of NamedTuples too."""
         if isinstance(value, torch.Tensor):
             return self._gpu.share(value)
-        return type(value)(*map(self._shared, value)) if isinstance(value, tuple) else value
+        if not isinstance(value, tuple):
+            return value
+        parts = map(self._shared, value)
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
 
     def chosen(self, mask: torch.Tensor | None) -> torch.Tensor:
         """The worlds that a mask chooses.

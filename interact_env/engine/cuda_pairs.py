@@ -38,7 +38,7 @@ class Build(NamedTuple):
 class Lists(NamedTuple):
     """Agents sorted by cell, for as many worlds as are at work; where no cells are, as if L = 1."""
 
-    packed: Any  # State of arrays (blocks, L, ...)
+    packed: tuple[Any, ...]  # of each of `Build.rows` (blocks, L, ...); none where no cells are
     order: Any  # (blocks, L) int32, the agent of each packed row
     start: Any  # (blocks, 2 L + 2) int32, the first packed row of each cell
 
@@ -48,7 +48,7 @@ class Work(NamedTuple):
 
     rows: Any  # State of two rows for each thread, its own and one of the tile
     sums: np.ndarray  # (threads,) int32, where cells are
-    packed: Any  # State of the world's agents by cell
+    packed: Any  # State of the world's agents by cell, where cells are
     order: np.ndarray
     start: np.ndarray
 
@@ -89,23 +89,20 @@ def working(build: Build, fields: Fields) -> Callable[..., Work]:
     """The device function work(state, lists, block) -> the Work of a block on the world `state`."""
     kind, names = type(fields.state), fields.state._fields
     shapes = {name: (2 * build.most, *shape) for name, _, shape in build.rows}
+    packed = {name: f"lists.packed[{k}][block]" for k, name in enumerate(shapes) if build.cells}
     lines = [
         "def work(state, lists, block):",
         # One line each: numba's simulator tells shared arrays apart by their lines.
         *(f"    {name} = cuda.shared.array({shape}, {name}_type)" for name, shape in shapes.items()),
         f"    sums = cuda.shared.array({build.most if build.cells else 1}, int32)",
         f"    rows = State({', '.join(name if name in shapes else f'state.{name}' for name in names)})",
-        f"    packed = State({', '.join(_packed(name, name in shapes) for name in names)})",
+        f"    packed = State({', '.join(packed.get(name, f'state.{name}') for name in names)})",
         "    return Work(rows, sums, packed, lists.order[block], lists.start[block])",
     ]
     types = {f"{name}_type": numba.from_dtype(dtype) for name, dtype, _ in build.rows}
     namespace: dict[str, Any] = {"cuda": cuda, "State": kind, "Work": Work, "int32": numba.int32, **types}
     exec("\n".join(lines), namespace)  # noqa: S102  # our own text and field names only
     return cuda.jit(device=True)(namespace["work"])
-
-
-def _packed(name: str, read: bool) -> str:
-    return f"lists.packed.{name}[block]" if read else f"state.{name}"
 
 
 def sum_pairs(phase: Pairs, fields: Fields, build: Build) -> Callable[..., None]:

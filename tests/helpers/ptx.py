@@ -36,7 +36,8 @@ def kernels_of(batch):
     build = engine.plan(batch.world, found, batch.n_worlds, CHIP).build
     params, seed, population, state, clock, out, over = map(typeof, a)
     actions = typeof(batch.blank_actions())
-    lists = typeof(Lists(a.state, np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)))
+    packed = tuple(getattr(a.state, name) for name, _, _ in build.rows if build.cells)
+    lists = typeof(Lists(packed, np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int32)))
     sight = typeof(np.zeros((batch.n_worlds, batch.n_slots, batch.n_slots), np.bool_))
     step, reset, visible = cuda_kernels.kernels(batch.world, build)
     yield "step", step, (params, state, state, lists, actions, clock, out, over)

@@ -88,9 +88,7 @@ def test_blocks_are_small_enough_for_the_rows_in_shared_memory():
 
     assert [most_threads(rows(n), 1024) for n in (1, 6, 100, 3000)] == [1024, 480, 30, 1]
     assert most_threads((), 1024) == 1024
-    with pytest.raises(
-        ValueError, match=r"a pair reads 24,585 bytes of each agent; on a GPU at most 24,574 "
-    ):
+    with pytest.raises(ValueError, match=r"a pair reads 24,585 bytes of each agent; on a GPU .* 24,574 "):
         most_threads(rows(3073), 1024)
 
 
