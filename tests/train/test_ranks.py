@@ -14,6 +14,7 @@ from killing import TINY, weights_of
 from worlds import MAIN, MAIN_IDS
 
 import train.buffer
+from policies import files
 from train import checkpoint, directory, training
 from train.cli import main
 from train.config import TrainConfig
@@ -148,9 +149,9 @@ def test_what_cannot_be_is_refused_by_one_process(tmp_path):
         is_told_once(finished(launch(["--out", run, *flags({**given, **options})])), message)
     assert main(["train", "--out", str(run), *flags({**given, "total_steps": 256})]) == 0
     is_told_once(finished(launch(["--out", run, *flags(given)])), "holds a run already")
-    weights = checkpoint.load(run).path / "weights.safetensors"
+    weights = checkpoint.load(run).path / files.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1])
-    is_told_once(finished(launch(["--resume", run])), "weights.safetensors")
+    is_told_once(finished(launch(["--resume", run])), files.WEIGHTS)
 
 
 @pytest.mark.slow
