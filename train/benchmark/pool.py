@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import signal
 import subprocess
@@ -111,8 +112,8 @@ def _ended(status: int, log: Path) -> str:
 class OnRay:
     """Tasks of a Ray cluster, whose machines see the folder under the same path."""
 
-    def __init__(self, address: str = "") -> None:
-        """Join the cluster at `address`, or start one on this machine.
+    def __init__(self, address: str, workers: int) -> None:
+        """Join the cluster at `address`, or with "local" start one of so many `workers` on this machine.
 
         Raises:
             ValueError: Ray is not installed.
@@ -123,7 +124,10 @@ class OnRay:
         except ImportError:
             raise ValueError("--ray needs Ray: pip install 'interact-env[distributed]'") from None
         self._ray = ray
-        ray.init(address=address or None, log_to_driver=False, include_dashboard=False)
+        options: dict[str, Any] = {"address": address}
+        if address == "local":
+            options |= {"num_cpus": workers, "include_dashboard": False}
+        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
         self.workers = int(ray.cluster_resources().get("CPU", 1))
         # Tried again by us, with what is done by then.
         self._remote = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_remotely)
@@ -132,7 +136,7 @@ class OnRay:
     def stream(self, folder: Path, name: str) -> Iterator[Event]:
         """See `Pool`; a task whose worker is lost goes on with another."""
         for left in reversed(range(_TRIES)):
-            found = self._remote.remote(str(folder.absolute()), name)
+            found: Any = self._remote.remote(str(folder.absolute()), name)
             self._running.add(found)
             try:
                 for reference in found:

@@ -82,7 +82,7 @@ def _pool(config: BenchmarkConfig, workers: int) -> Pool:
 
     if config.ray is None:
         return Local(workers)
-    return OnRay("" if config.ray == "local" else config.ray)
+    return OnRay(config.ray, workers)
 
 
 def _tell(grid: Grid, out: Path, workers: int) -> None:

@@ -127,7 +127,7 @@ def test_what_is_no_grid_is_refused(tmp_path, capsys):
         assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["quick"])
+@pytest.mark.parametrize("name", ["quick", "standard", "full"])
 def test_the_grids_that_come_with_us_can_be_run(name):
     from train.commands.benchmark import _path
 

@@ -1,11 +1,14 @@
 """Benchmarks: what is done of them, what is left; that they come to the same however they were stopped."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from cli import is_one_line
@@ -176,9 +179,7 @@ def test_ctrl_c_stops_all_and_the_next_start_goes_on(grid, tmp_path):
         line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     run = tmp_path / "out" / "runs" / plan.tasks(runner.grids.read(grid))[1].run.name
-    deadline = time.monotonic() + 120
-    while not (run / "progress.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until((run / "progress.csv").exists, 120)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=90)
@@ -186,3 +187,43 @@ def test_ctrl_c_stops_all_and_the_next_start_goes_on(grid, tmp_path):
     assert error.decode() == "interact-env: interrupted\n"
     assert (run / "latest").exists(), "every run has saved"
     assert not any(isinstance(line, Trained) for line in results.read(tmp_path / "out" / results.FILE))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_a_benchmark_on_ray_comes_to_the_same_when_a_worker_is_lost(grid, tmp_path):
+    """A cluster of two workers, of which one is killed in mid-run."""
+    grid.write_text(TINY.replace("4_000", "400_000"))
+    killed_and_gone_on_with(grid, tmp_path / "here", ())
+    line = [sys.executable, "-m", "train", *command(grid, tmp_path / "ray"), "--ray", "local"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        run = tmp_path / "ray" / "runs" / plan.tasks(runner.grids.read(grid))[1].run.name
+        wait_until((run / "progress.csv").exists, 200)
+        os.kill(
+            parent_of(str(tmp_path / "ray"), str(run.relative_to(tmp_path / "ray" / "runs"))), signal.SIGKILL
+        )
+        said, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert numbers(tmp_path / "ray") == numbers(tmp_path / "here")
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def parent_of(*arguments):
+    """The process that has started a task."""
+    command_line = " ".join(("-m train.benchmark.work", *arguments))
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            words = status.with_name("cmdline").read_text().replace("\0", " ")
+            if command_line in words:
+                facts = dict(line.split(":", 1) for line in status.read_text().splitlines())
+                return int(facts["PPid"])
+    raise AssertionError(f"nobody runs {command_line}")
