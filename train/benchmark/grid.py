@@ -245,6 +245,9 @@ def _fits(grid: Grid, world: str) -> Iterator[tuple[Where, Callable[[], object]]
     """That so many agents fit into the world, and the options of the runs belong together."""
     params = interact_env.world(grid.worlds[world].env).params
     density, *constant = grid.places(world).values()
+    for policy in grid.policies:
+        own = grid.architecture(policy).parameters
+        yield ("architectures", policy, "parameters"), partial(params, {**density, **own})
     for k, n in enumerate(grid.test_counts):
         yield ("test_counts", k), partial(params, {**density, "n_agents": n})
     for there in constant if grid.arena else ():

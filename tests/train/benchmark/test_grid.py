@@ -106,7 +106,12 @@ def test_the_mean_of_counts():
             "worlds.colliding.scripted: no scripted policy 'yeeld'; there are: random",
         ),
         ('policy = "sa"\n', 'policy = "saa"\n', 29, "architectures.near.policy: policy must be one of"),
-        ("vision_radius = 3", "vision_radius = -3", 6, "vision_radius must be"),
+        (
+            "vision_radius = 3",
+            "vision_radius = -3",
+            31,
+            "architectures.near.parameters: vision_radius must be",
+        ),
         ("seeds = [0, 1]", "seeds = [0, 1", 10, "Unclosed array"),
     ],
 )
