@@ -1,0 +1,84 @@
+"""How the results came about: commands, versions, machines, what failed and what it cost."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policies import LoadError, files
+from train import directory
+from train.benchmark.report.recordings import run_folder
+from train.benchmark.results import Trained
+
+GRID = "grid.toml"
+_LARGEST_GRID = 2**16  # bytes
+
+
+def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
+    """What the runs say of how they were made.
+
+    Returns:
+        "grid": the text of the grid, "commands", "facts": (name, value, number of runs), and "failed".
+    """
+    commands: Counter[str] = Counter()
+    facts: Counter[tuple[str, str]] = Counter()
+    for run in trained:
+        found = _started(run_folder(folder, run.world, run.policy, run.train_count, run.seed))
+        argv = found.get("command")
+        if isinstance(argv, list) and argv:
+            commands[shlex.join(["interact-env", *map(str, argv[1:])])] += 1
+        versions = found.get("versions")
+        if isinstance(versions, dict):
+            facts.update((str(name), str(value)) for name, value in versions.items())
+        names = ("revision", "machine", "threads")
+        facts.update((name, str(found[name])) for name in names if found.get(name) is not None)
+    return {
+        "grid": _grid(folder / GRID),
+        "commands": list(commands),
+        "facts": sorted((*fact, n) for fact, n in facts.items()),
+        "failed": [
+            f"{run.policy} in {run.world}, trained with {run.train_count}, seed {run.seed}: {run.error}"
+            for run in trained
+            if run.error
+        ],
+    }
+
+
+def _started(run: Path) -> dict[str, Any]:
+    try:
+        return files.read_json(run / directory.CONFIG)
+    except (LoadError, OSError):  # results may be read where the runs are not
+        return {}
+
+
+def _grid(path: Path) -> str:
+    try:
+        with files.opened_bytes(path) as file:
+            return file.read(_LARGEST_GRID).decode(errors="replace")
+    except (LoadError, OSError):
+        return ""
+
+
+def costs(trained: Sequence[Trained]) -> list[dict[str, Any]]:
+    """Size and speed of every architecture in every world."""
+    good = [run for run in trained if not run.error]
+    rows = []
+    for world, policy in dict.fromkeys((run.world, run.policy) for run in good):
+        runs = [run for run in good if (run.world, run.policy) == (world, policy)]
+        speeds = [run.agent_steps / run.seconds for run in runs if run.seconds > 0]
+        rows.append(
+            {
+                "world": world,
+                "policy": policy,
+                "parameters": runs[0].parameters,
+                "seconds": float(np.median([run.seconds for run in runs])),
+                "speed": float(np.median(speeds)) if speeds else None,
+                "runs": len(runs),
+            }
+        )
+    return rows

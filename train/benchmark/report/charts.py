@@ -1,0 +1,164 @@
+"""The report's charts, as Vega-Lite.
+
+A chart reads named data and a few parameters, which the page sets and the exported figures have at their first
+values: `arena`, `train` (the number of agents of training), `measure`, `world`, and `focus`, a policy to set off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+
+from train.benchmark.report.cells import SCORE
+from train.benchmark.report.theme import LIGHT, Series
+
+GOAL = 0.95  # of the oracle's return
+FLOOR, CEILING = -0.5, 1.25  # what is beyond is drawn there, and told exactly in the tooltip
+_PALE = 0.12
+_FOCUS = "focus == '' || datum.policy == focus"
+_HERE = "datum.arena == arena || datum.arena == 'as trained'"
+_TRAINED = "datum.train == train || datum.train == ''"
+
+
+class Choices(NamedTuple):
+    """What a reader can choose from; the first of each is shown at first."""
+
+    worlds: Sequence[str]
+    arenas: Sequence[str]
+    trains: Sequence[str]
+    measures: Sequence[str]
+    counts: Sequence[int]  # that were tested
+
+
+def transfer(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
+    """A measure against the number of agents that it was tested with."""
+    clamped = f"measure == '{SCORE}' ? clamp(datum.%s, {FLOOR}, {CEILING}) : datum.%s"
+    base = (
+        _data("cells")
+        .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
+        .transform_filter(f"({_HERE}) && ({_TRAINED}) && datum.measure == measure")
+        .transform_calculate(**{f"y_{name}": clamped % (name, name) for name in ("mean", "low", "high")})
+        .encode(x=_counts("test", choices), color=_color(looks))
+    )
+    y = alt.Y("y_mean:Q").scale(zero=False).title(None)
+    band = base.mark_area().encode(y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03))
+    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(looks))
+    point = base.mark_point().encode(y=y, opacity=_emphasis(), shape=_shape(looks), tooltip=_told())
+    return _finished(alt.layer(_trained(choices), _goal(), band, line, point), choices)
+
+
+def heat(policy: str, choices: Choices, measure: str) -> dict[str, Any]:
+    """Score of one architecture by the numbers of agents that it was trained and tested with."""
+    base = (
+        _data("cells", height={"step": 34})
+        .transform_filter(alt.FieldEqualPredicate(field="policy", equal=policy))
+        .transform_filter(f"({_HERE}) && datum.world == world && datum.measure == '{measure}'")
+        .encode(
+            x=alt.X("test:O").title("agents tested").axis(labelAngle=0, ticks=False, domain=False),
+            y=alt.Y("train:N").title("trained with").sort(list(choices.trains)).axis(domain=False, ticks=False),
+        )
+    )
+    scale = alt.Scale(domain=[0, 1], clamp=True) if measure == SCORE else alt.Scale(zero=False)
+    box = base.mark_rect(cornerRadius=3).encode(
+        color=alt.Color("mean:Q").scale(scale).title(measure).legend(None), tooltip=_told()
+    )
+    dark = f"datum.mean > {0.55 if measure == SCORE else 1e9}"
+    text = base.mark_text(fontSize=12).encode(
+        text=alt.Text("mean:Q", format=".2f"),
+        color=alt.condition(dark, alt.value(alt.ExprRef("paper")), _ink()),
+    )
+    return _finished((box + text).properties(title=alt.TitleParams(policy)), choices)
+
+
+def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
+    """Reward against agent steps of training; the band spans all seeds."""
+    base = (
+        _data("curves", height=240)
+        .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
+        .transform_filter("datum.train == train")
+        .encode(
+            x=alt.X("steps:Q").title("agent steps of training").axis(format="~s", tickCount=5),
+            color=_color(looks),
+        )
+    )
+    y = alt.Y("mean:Q").scale(zero=False).title(None)
+    band = base.mark_area().encode(y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.14, 0.03))
+    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(looks))
+    return _finished(band + line, choices)
+
+
+def _data(name: str, height: Any = 300) -> alt.Chart:
+    return alt.Chart(alt.NamedData(name=name), width="container", height=height)
+
+
+def _color(looks: Sequence[Series]) -> alt.Color:
+    legend = alt.Legend(orient="right", title=None)
+    return alt.Color("policy:N").scale(domain=[look.name for look in looks]).legend(legend).title("policy")
+
+
+def _dash(looks: Sequence[Series]) -> alt.StrokeDash:
+    scale = alt.Scale(domain=[look.name for look in looks], range=[look.dash for look in looks])
+    return alt.StrokeDash("policy:N").scale(scale).title("policy")
+
+
+def _shape(looks: Sequence[Series]) -> alt.Shape:
+    scale = alt.Scale(domain=[look.name for look in looks], range=[look.shape for look in looks])
+    return alt.Shape("policy:N").scale(scale).title("policy")
+
+
+def _emphasis(strong: float = 1.0, pale: float = _PALE) -> Any:
+    return alt.condition(_FOCUS, alt.value(strong), alt.value(pale))
+
+
+def _counts(field: str, choices: Choices) -> alt.X:
+    span = [min(choices.counts), max(choices.counts)]
+    x = alt.X(f"{field}:Q").scale(type="log", base=2, domain=span, nice=False)
+    axis = alt.Axis(values=list(choices.counts), format="d", labelOverlap=True)
+    return x.axis(axis).title("agents tested, log scale")
+
+
+def _told() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("policy:N"),
+        alt.Tooltip("train:N", title="trained with"),
+        alt.Tooltip("test:Q", title="tested with"),
+        alt.Tooltip("mean:Q", title="value", format=".3f"),
+        alt.Tooltip("low:Q", title="95% from", format=".3f"),
+        alt.Tooltip("high:Q", title="to", format=".3f"),
+        alt.Tooltip("runs:Q"),
+    ]
+
+
+def _goal() -> alt.LayerChart:
+    """A line across, and its name."""
+    base = alt.Chart(alt.NamedData(name="goals")).transform_filter("datum.measure == measure").encode(y="y:Q")
+    rule = base.mark_rule(strokeDash=[3, 3], opacity=0.45).encode(color=_ink())
+    text = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, opacity=0.7)
+    return rule + text.encode(x=alt.value(0), text="name:N", color=_ink())
+
+
+def _trained(choices: Choices) -> alt.Chart:
+    """A band over the numbers of agents of training."""
+    base = alt.Chart(alt.NamedData(name="trains")).transform_filter("datum.train == train")
+    return base.mark_rect(opacity=0.07, clip=True).encode(x=_counts("low", choices), x2="high:Q", color=_ink())
+
+
+def _ink() -> Any:
+    return alt.value(alt.ExprRef("ink"))
+
+
+def _finished(chart: Any, choices: Choices) -> dict[str, Any]:
+    first = {
+        "world": choices.worlds[0],
+        "arena": choices.arenas[0],
+        "train": choices.trains[0],
+        "measure": choices.measures[0],
+        "focus": "",
+        "ink": LIGHT.ink,
+        "paper": LIGHT.paper,
+    }
+    params = [alt.param(name=name, value=value) for name, value in first.items()]
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    return dict(chart.add_params(*params).properties(autosize=fit).to_dict())

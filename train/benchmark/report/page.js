@@ -1,0 +1,74 @@
+// The page from top to bottom.
+
+document.title = CONTENT.headline;
+$("#headline").textContent = CONTENT.headline;
+$("#lead").textContent = CONTENT.lead;
+fill($("#findings"), CONTENT.findings.map(([world, text]) => h("p", { class: "finding" }, h("b", {}, world), " ", text)));
+for (const place of $$(".measure")) {
+  const show = () => (place.textContent = CONTENT.labels[state.measure].replace(/^./, (sign) => sign.toUpperCase()));
+  watch(show);
+  show();
+}
+for (const [name, text] of [["center", CONTENT.center], ["center-cap", CONTENT.center.replace(/^./, (sign) => sign.toUpperCase())]]) {
+  for (const place of $$(`.${name}`)) place.textContent = text;
+}
+
+function goal() {
+  if (!CONTENT.goal.length) return;
+  $("#goal").hidden = false;
+  const percent = (part) => `${Math.round(100 * part)}%`;
+  const bar = (reach) => {
+    const filled = h("span", { class: "filled" }), span = h("span", { class: "span" }), bar = h("span", { class: "bar", "aria-hidden": "true" }, filled, span);
+    const at = (part) => `${(100 * Math.min(Math.max(part, 0), 1.2)) / 1.2}%`;
+    filled.style.width = at(reach.score);
+    filled.style.background = colorOf(reach.policy);
+    watch((changed) => changed.includes("theme") && (filled.style.background = colorOf(reach.policy)));
+    Object.assign(span.style, { left: at(reach.low), right: `calc(100% - ${at(reach.high)})` });
+    return bar;
+  };
+  const table = new Table($("#goal-rows"), null, () => "Distance to the goal");
+  table.show(
+    [{ text: "policy" }, { text: "world" }, { text: "trained with" }, { text: "tested with", number: true },
+      { text: "of the oracle's return", number: true }, { text: "95% interval", number: true },
+      { text: "collisions, times the oracle's", number: true }, { text: "goal" }],
+    CONTENT.goal.map((reach) => [
+      named(reach.policy), reach.world, dashed(reach.train_count), { text: String(reach.test_count), value: reach.test_count },
+      { text: percent(reach.score), value: reach.score, node: h("span", { class: "meter" }, bar(reach), percent(reach.score)) },
+      { text: `${percent(reach.low)} to ${percent(reach.high)}`, value: reach.low },
+      { text: reach.collisions === null ? "" : fixed(reach.collisions, 2), value: reach.collisions },
+      { text: reach.met ? "reached" : "missed", value: reach.met ? "reached" : "missed",
+        node: h("span", { class: reach.met ? "met" : "missed" }, reach.met ? "reached" : "missed") },
+    ]),
+  );
+}
+
+function about() {
+  const { commands, facts, failed, grid } = CONTENT.about;
+  const missing = CONTENT.replays.filter((one) => !one.record);
+  const list = (title, texts) => (texts.length ? [h("h3", {}, title), h("ul", {}, texts.map((text) => h("li", {}, text)))] : []);
+  const code = (title, text) => (text ? [h("details", {}, h("summary", {}, title), h("pre", { tabindex: "0" }, text))] : []);
+  fill($("#about"),
+    facts.length
+      ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Versions" },
+        h("table", {}, h("thead", {}, h("tr", {}, ["what", "value", "runs"].map((text) => h("th", { scope: "col" }, text)))),
+          h("tbody", {}, facts.map(([name, value, n]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, h("code", {}, value)), h("td", { class: "number" }, String(n)))))))
+      : [],
+    code("The grid", grid),
+    code(`Commands (${commands.length})`, commands.join("\n")),
+    list("Runs that failed", failed),
+    list("Not replayed", [...new Set(missing.map((one) => `${one.policy} in ${one.world}: ${one.reason}`))]));
+}
+
+const learned = CONTENT.looks.filter((look) => look.learned).map((look) => look.name);
+const [first, second] = $$(".legend");
+legend(first, CONTENT.looks.map((look) => look.name));
+legend(second, learned);
+controls($("#transfer-controls"), ["measure", "arena", "train"]);
+controls($("#heat-controls"), ["world", "arena"]);
+controls($("#learning-controls"), ["train"]);
+goal();
+tables();
+about();
+replays();
+await charts();
+document.documentElement.dataset.ready = "true";
