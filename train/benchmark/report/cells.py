@@ -33,12 +33,18 @@ def scores(evaluated: Sequence[Evaluated], oracle: str) -> dict[int, float]:
     place = lambda e: (e.world, e.arena, e.test_count)
     rnd, orc = defaultdict(list), defaultdict(list)
     for e in evaluated:
-        if e.policy == "random": rnd[place(e)].append(e.values["reward"])
-        if e.policy == oracle and e.train_count == str(e.test_count): orc[place(e)].append(e.values["reward"])
+        if e.policy == "random":
+            rnd[place(e)].append(e.values["reward"])
+        if e.policy == oracle and e.train_count == str(e.test_count):
+            orc[place(e)].append(e.values["reward"])
     out = {}
     for k, e in enumerate(evaluated):
         p = place(e)
-        out[k] = (e.values["reward"] - np.mean(rnd[p])) / (np.mean(orc[p]) - np.mean(rnd[p])) if rnd[p] and orc[p] else float("nan")
+        out[k] = (
+            (e.values["reward"] - np.mean(rnd[p])) / (np.mean(orc[p]) - np.mean(rnd[p]))
+            if rnd[p] and orc[p]
+            else float("nan")
+        )
     return out
 
 

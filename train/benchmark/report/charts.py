@@ -43,26 +43,31 @@ def transfer(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str,
         .encode(x=_counts("test", choices), color=_color(looks))
     )
     y = alt.Y("y_mean:Q").scale(zero=False).title(None)
-    band = base.mark_area().encode(y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03))
+    band = base.mark_area().encode(
+        y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03)
+    )
     line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(looks))
     point = base.mark_point().encode(y=y, opacity=_emphasis(), shape=_shape(looks), tooltip=_told())
     return _finished(alt.layer(_trained(choices), _goal(), band, line, point), choices)
 
 
-def heat(policy: str, choices: Choices, measure: str) -> dict[str, Any]:
+def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]:
     """Score of one architecture by the numbers of agents that it was trained and tested with."""
+    measure = choices.measures[0]
     base = (
-        _data("cells", height={"step": 34})
+        _data("cells", height=34 * len(trains))
         .transform_filter(alt.FieldEqualPredicate(field="policy", equal=policy))
         .transform_filter(f"({_HERE}) && datum.world == world && datum.measure == '{measure}'")
         .encode(
             x=alt.X("test:O").title("agents tested").axis(labelAngle=0, ticks=False, domain=False),
-            y=alt.Y("train:N").title("trained with").sort(list(choices.trains)).axis(domain=False, ticks=False),
+            y=alt.Y("train:N").title("trained with").sort(list(trains)).axis(domain=False, ticks=False),
         )
     )
     scale = alt.Scale(domain=[0, 1], clamp=True) if measure == SCORE else alt.Scale(zero=False)
-    box = base.mark_rect(cornerRadius=3).encode(
-        color=alt.Color("mean:Q").scale(scale).title(measure).legend(None), tooltip=_told()
+    box = base.mark_rect(cornerRadius=4, strokeWidth=2).encode(
+        color=alt.Color("mean:Q").scale(scale).title(measure).legend(None),
+        stroke=alt.value(alt.ExprRef("paper")),
+        tooltip=_told(),
     )
     dark = f"datum.mean > {0.55 if measure == SCORE else 1e9}"
     text = base.mark_text(fontSize=12).encode(
@@ -135,14 +140,16 @@ def _goal() -> alt.LayerChart:
     """A line across, and its name."""
     base = alt.Chart(alt.NamedData(name="goals")).transform_filter("datum.measure == measure").encode(y="y:Q")
     rule = base.mark_rule(strokeDash=[3, 3], opacity=0.45).encode(color=_ink())
-    text = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, opacity=0.7)
-    return rule + text.encode(x=alt.value(0), text="name:N", color=_ink())
+    text = base.mark_text(align="right", baseline="top", dy=4, opacity=0.7)
+    return rule + text.encode(x=alt.value("width"), text="name:N", color=_ink())
 
 
 def _trained(choices: Choices) -> alt.Chart:
     """A band over the numbers of agents of training."""
     base = alt.Chart(alt.NamedData(name="trains")).transform_filter("datum.train == train")
-    return base.mark_rect(opacity=0.07, clip=True).encode(x=_counts("low", choices), x2="high:Q", color=_ink())
+    return base.mark_rect(opacity=0.07, clip=True).encode(
+        x=_counts("low", choices), x2="high:Q", color=_ink()
+    )
 
 
 def _ink() -> Any:

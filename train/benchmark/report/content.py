@@ -42,8 +42,7 @@ def content(
     table = cells(evaluated, oracle)
     learned = list(dict.fromkeys(line.policy for line in evaluated if line.train_count))
     scripted = list(dict.fromkeys(line.policy for line in evaluated if not line.train_count))
-    shown = [*scripted, *([ORACLE] if any(cell.policy == ORACLE for cell in table) else [])]
-    looks = theme.series(learned, shown)
+    looks = theme.series(learned, scripted, [ORACLE] if any(cell.policy == ORACLE for cell in table) else [])
     choices = _choices(evaluated, table)
     reached = story.reaches(table, learned, choices.arenas[0])
     findings = story.findings(reached) or story.best_by_reward(table, learned, choices.arenas[0])
@@ -55,13 +54,17 @@ def content(
         "looks": [look._asdict() for look in looks],
         "choices": choices._asdict(),
         "labels": {name: _LABELS.get(name, f"{name} per agent step") for name in choices.measures},
-        "themes": {name: theme.config(of, looks) for name, of in (("light", theme.LIGHT), ("dark", theme.DARK))},
-        "charts": _charts(choices, looks, learned),
+        "themes": {
+            name: theme.config(of, looks) for name, of in (("light", theme.LIGHT), ("dark", theme.DARK))
+        },
+        "charts": _charts(choices, looks, table),
         "data": {
             "cells": columns(_row(cell) for cell in table),
             "curves": columns(_curves(trained)),
             "trains": columns(_trains(choices.trains)),
-            "goals": columns([{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]),
+            "goals": columns(
+                [{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]
+            ),
         },
         "costs": about.costs(trained),
         "about": about.surroundings(folder, trained),
@@ -74,13 +77,16 @@ def content(
 def _choices(evaluated: Sequence[Evaluated], table: Sequence[Cell]) -> charts.Choices:
     arenas = [name for name in dict.fromkeys(line.arena for line in evaluated) if name != "as trained"]
     trains = [line.train_count for line in evaluated if line.train_count]
-    policies = {train: len({e.policy for e in evaluated if e.train_count == train}) for train in dict.fromkeys(trains)}
+    policies = {
+        train: len({e.policy for e in evaluated if e.train_count == train}) for train in dict.fromkeys(trains)
+    }
     measures = dict.fromkeys(cell.measure for cell in table)
     return charts.Choices(
         worlds=list(dict.fromkeys(line.world for line in evaluated)),
         arenas=arenas or ["as trained"],
         # Those of most policies first: at the others only the oracle was trained.
-        trains=sorted(policies, key=lambda train: (-policies[train], not train.isdecimal(), _bounds(train))) or [""],
+        trains=sorted(policies, key=lambda train: (-policies[train], not train.isdecimal(), _bounds(train)))
+        or [""],
         measures=sorted(measures, key=lambda name: (name != SCORE, name != REWARD)),
         counts=sorted({line.test_count for line in evaluated}),
     )
@@ -92,12 +98,23 @@ def _bounds(train: str) -> tuple[int, int]:
     return (int(low), int(high or low)) if low.isdecimal() and (high or low).isdecimal() else (0, 0)
 
 
-def _charts(choices: charts.Choices, looks: Sequence[theme.Series], learned: Sequence[str]) -> dict[str, Any]:
-    main = choices.measures[0]
+def _charts(choices: charts.Choices, looks: Sequence[theme.Series], table: Sequence[Cell]) -> dict[str, Any]:
+    trained = {
+        look.name: {cell.train_count for cell in table if cell.policy == look.name}
+        for look in looks
+        if look.learned
+    }
+    rows = {policy: sorted(trains, key=_bounds) for policy, trains in trained.items()}
     return {
-        "transfer": [_chart(world, "world", charts.transfer(world, choices, looks)) for world in choices.worlds],
-        "heat": [_chart(policy, "policy", charts.heat(policy, choices, main)) for policy in learned],
-        "learning": [_chart(world, "world", charts.learning(world, choices, looks)) for world in choices.worlds],
+        "transfer": [
+            _chart(world, "world", charts.transfer(world, choices, looks)) for world in choices.worlds
+        ],
+        "heat": [
+            _chart(policy, "policy", charts.heat(policy, trains, choices)) for policy, trains in rows.items()
+        ],
+        "learning": [
+            _chart(world, "world", charts.learning(world, choices, looks)) for world in choices.worlds
+        ],
     }
 
 
@@ -130,7 +147,9 @@ def _curves(trained: Sequence[Trained]) -> Iterable[dict[str, Any]]:
         values = np.stack([np.interp(steps, curve[:, 0], curve[:, 1]) for curve in alike])
         names = dict(zip(("world", "policy", "train"), key, strict=True))
         found = zip(steps, values.mean(0), values.min(0), values.max(0), strict=True)
-        yield from ({**names, "steps": round(x), "mean": y, "low": low, "high": high} for x, y, low, high in found)
+        yield from (
+            {**names, "steps": round(x), "mean": y, "low": low, "high": high} for x, y, low, high in found
+        )
 
 
 def _trains(trains: Sequence[str]) -> Iterable[dict[str, Any]]:

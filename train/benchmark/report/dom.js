@@ -11,11 +11,11 @@ function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-const fill = (element, ...children) => element.replaceChildren(...children.flat());
+const fill = (element, ...children) => element.replaceChildren(...children.flat(Infinity));
 
 /** Rows of a table that is held as columns, see columns() of content.py. */
 function rows(columns) {

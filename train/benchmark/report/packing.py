@@ -1,7 +1,7 @@
 """Arrays of whole numbers as text that a browser unpacks: differences, bytes by significance, deflate, base64.
 
-Bytes of one significance lie together, since the high ones of small numbers are all alike; that, and storing what
-changes instead of what is, makes deflate several times better on the motion of agents.
+Bytes of one significance lie together, since the high ones of small numbers are all alike; that, and
+storing what changes instead of what is, makes deflate several times better on the motion of agents.
 """
 
 from __future__ import annotations

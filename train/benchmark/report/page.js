@@ -26,20 +26,37 @@ function goal() {
     Object.assign(span.style, { left: at(reach.low), right: `calc(100% - ${at(reach.high)})` });
     return bar;
   };
-  const table = new Table($("#goal-rows"), null, () => "Distance to the goal");
-  table.show(
-    [{ text: "policy" }, { text: "world" }, { text: "trained with" }, { text: "tested with", number: true },
-      { text: "of the oracle's return", number: true }, { text: "95% interval", number: true },
-      { text: "collisions, times the oracle's", number: true }, { text: "goal" }],
-    CONTENT.goal.map((reach) => [
-      named(reach.policy), reach.world, dashed(reach.train_count), { text: String(reach.test_count), value: reach.test_count },
-      { text: percent(reach.score), value: reach.score, node: h("span", { class: "meter" }, bar(reach), percent(reach.score)) },
-      { text: `${percent(reach.low)} to ${percent(reach.high)}`, value: reach.low },
-      { text: reach.collisions === null ? "" : fixed(reach.collisions, 2), value: reach.collisions },
-      { text: reach.met ? "reached" : "missed", value: reach.met ? "reached" : "missed",
-        node: h("span", { class: reach.met ? "met" : "missed" }, reach.met ? "reached" : "missed") },
-    ]),
-  );
+  const line = (reach) => h("li", { class: "reach" },
+    h("span", { class: "named" }, mark(reach.policy), h("span", {}, reach.policy, h("small", {}, `trained with ${dashed(reach.train_count)}`))),
+    bar(reach),
+    h("span", { class: "number" }, percent(reach.score)),
+    h("span", { class: "number" }, reach.collisions === null ? "" : `${fixed(reach.collisions, 2)} ×`),
+    h("span", { class: reach.met ? "met" : "missed", title: reach.met ? "reached" : "missed" }, reach.met ? "reached" : "missed"));
+  fill($("#goal-rows"), worlds.map((world) => {
+    const here = CONTENT.goal.filter((reach) => reach.world === world);
+    return here.length
+      ? [h("div", { class: "panel" }, h("h3", {}, world, h("small", {}, `among ${here[0].test_count} agents`)), h("ul", { class: "reaches" }, here.map(line)))]
+      : [];
+  }));
+}
+
+/** The link to the section that is being read. */
+function follow() {
+  const links = new Map($$("nav a").map((link) => [link.hash.slice(1), link]));
+  const sections = $$("main > section");
+  for (const section of sections) if (section.hidden) links.get(section.id).hidden = true;
+  const show = () => {
+    const now = sections.filter((section) => !section.hidden && section.getBoundingClientRect().top < innerHeight / 3).at(-1);
+    for (const [id, link] of links) {
+      if (id === now?.id && !link.hasAttribute("aria-current")) {
+        link.setAttribute("aria-current", "true");
+        const bar = link.parentElement;
+        bar.scrollLeft = link.offsetLeft - bar.offsetLeft - bar.clientWidth / 3;
+      } else if (id !== now?.id) link.removeAttribute("aria-current");
+    }
+  };
+  addEventListener("scroll", show, { passive: true });
+  show();
 }
 
 function about() {
@@ -70,5 +87,6 @@ goal();
 tables();
 about();
 replays();
+follow();
 await charts();
 document.documentElement.dataset.ready = "true";

@@ -1,4 +1,4 @@
-"""The page: one HTML file with its styles, scripts, chart library and data in it, that asks for nothing else."""
+"""The page: one HTML file that holds its styles, scripts, chart library and data, and asks for no more."""
 
 from __future__ import annotations
 

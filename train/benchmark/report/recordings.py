@@ -47,11 +47,13 @@ def recordings(
 
     Args:
         folder: of the benchmark; a run that is not there, or is damaged, gives a reason instead of a record.
-        trained: the runs; the first seed of each policy is shown, at the number of agents that most were trained at.
+        trained: the runs; the first seed of each policy is shown, of the training count that most have.
         evaluated: tells the numbers of agents, and the scripted policies.
         report: called with what is being recorded.
     """
-    shown = [(subject, n) for subject in _subjects(trained, evaluated) for n in _counts(subject.world, evaluated)]
+    shown = [
+        (subject, n) for subject in _subjects(trained, evaluated) for n in _counts(subject.world, evaluated)
+    ]
     made = []
     for subject, n in shown:
         report(f"{subject.policy}, {subject.world}, {n} agents")
@@ -82,7 +84,7 @@ def _subjects(trained: Sequence[Trained], evaluated: Sequence[Evaluated]) -> lis
             if line.world == world and not line.train_count:
                 found.setdefault((world, line.policy), _Subject(world, line.policy, "", 0))
     order = {key: k for k, key in enumerate(dict.fromkeys((run.world, run.policy) for run in good))}
-    return sorted(found.values(), key=lambda s: (order.get((s.world, s.policy), len(order))))
+    return sorted(found.values(), key=lambda s: order.get((s.world, s.policy), len(order)))
 
 
 def _counts(world: str, evaluated: Sequence[Evaluated]) -> list[int]:
@@ -103,7 +105,7 @@ def _played(
         act = evaluate.scripted(subject.policy) if policy is None else evaluate.learned(policy)
         episode = replay.play(batch, act, policy, _SEED)
     except (ValueError, OSError) as error:  # a world that is not registered here, a run that was removed
-        return made._replace(reason=str(error)), None
+        return made._replace(reason=str(error).replace(f"{folder}/", "")), None
     command = f"interact-env watch {_path(saved, folder)} --n-agents {n} --seed {_SEED}"
     if policy is None:
         command += f" --policy {subject.policy}"

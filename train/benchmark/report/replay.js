@@ -77,9 +77,10 @@ async function load(recording) {
   $("#scene").style.aspectRatio = `${scene.width} / ${scene.height}`;
   $("#scrub").max = scene.steps - 1;
   const kept = scene.record.every > 1 ? ` Attention was kept of every ${ordinal(scene.record.every)} step, to make this file small.` : "";
-  const most = scene.record.every ? ` Lines go to the others that can be seen, at most the ${CONTENT.units.kept} that matter most.` : "";
+  const most = scene.record.every
+    ? ` Lines are as wide as the weights (violet; orange below zero), and go to those in sight, at most the ${CONTENT.units.kept} that weigh most.` : "";
   const trained = recording.train_count ? `, trained with ${dashed(recording.train_count)} agents (seed ${recording.run_seed})` : ", a scripted policy";
-  fill($("#replay-caption"), `${recording.policy}${trained}, among ${recording.n_agents}.${most}${kept} In a window: `,
+  fill($("#replay-caption"), `${recording.policy}${trained}, among ${recording.n_agents}. Red rims: contact.${most}${kept} In a window: `,
     h("code", {}, recording.command));
   maps();
   redraw();
@@ -172,8 +173,11 @@ function maps() {
       h("canvas", { "data-map": map }), h("span", {}, text));
   const made = Array.from({ length: layers * heads }, (_, k) =>
     button(k, `layer ${Math.floor(k / heads) + 1}, head ${(k % heads) + 1}`));
+  const mean = h("button", { type: "button", class: "plain", "aria-pressed": String(replay.map < 0), onclick: () => choose(-1) }, "Mean of the last layer");
   const focused = $$("#maps button").indexOf(document.activeElement);
-  fill($("#maps"), every ? [button(-1, "mean of the last"), ...made] : []);
+  // A row a layer, where the heads are few enough.
+  $("#maps").style.gridTemplateColumns = heads <= 4 ? `repeat(${heads}, minmax(0, 7.5rem))` : "repeat(auto-fill, minmax(5.5rem, 1fr))";
+  fill($("#maps"), every ? [mean, ...made] : []);
   if (focused >= 0) $$("#maps button")[focused]?.focus();
 }
 
@@ -205,7 +209,7 @@ function readout(agent, attended, step) {
   const heading = (k) => h("th", { scope: "col" }, h("abbr", { title: `layer ${Math.floor(k / heads) + 1}, head ${(k % heads) + 1}` }, `${Math.floor(k / heads) + 1}.${(k % heads) + 1}`));
   fill($("#weights"), h("table", { "data-agent": agent, "data-step": replay.scene.keptStep(step) },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "to"), columns.map(heading))),
-    h("tbody", {}, line(own, "itself"), others.map((one) => line(one, String(one.other))))));
+    h("tbody", {}, own.weights.some(Boolean) ? [line(own, "itself")] : [], others.map((one) => line(one, String(one.other))))));
 }
 
 function pointing(canvas) {

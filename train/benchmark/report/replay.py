@@ -1,6 +1,6 @@
 """Episodes for the report's replay: what there is to see at each step, and who attends to whom.
 
-Places are kept to a 2^-14th of the arena's width, attention to 2^-18 (less than 4e-6): as whole numbers they pack well.
+Places are kept to a 2^-14th of the arena's width, attention to 2^-18 (less than 4e-6): whole numbers pack well.
 """
 
 from __future__ import annotations
@@ -172,7 +172,9 @@ def _weights(kept: Sequence[Attention]) -> Packed:
 
 def _scenery(scenes: Sequence[Scene]) -> Scenery:
     """What agents look like is taken from where they are first seen; others' shapes may not come and go."""
-    circles, arrows, lines = ([_keyed(getattr(s, kind)) for s in scenes] for kind in ("circles", "arrows", "lines"))
+    circles, arrows, lines = (
+        [_keyed(getattr(s, kind)) for s in scenes] for kind in ("circles", "arrows", "lines")
+    )
     wide = scenes[0].width
     names = [list(dict.fromkeys(key for step in steps for key in step)) for steps in (circles, arrows, lines)]
     motion = [
@@ -186,13 +188,14 @@ def _scenery(scenes: Sequence[Scene]) -> Scenery:
     flags = [[_flags(circle.get(key)) for key in names[0]] for circle in circles]
     quantised = np.clip(np.rint(np.array(motion) / wide * PLACE), -(2**15) + 1, 2**15 - 1)
     return Scenery(
-        *(round(float(side), 6) for side in scenes[0][:2]),
-        scenes[0].wrap,
-        _looks(names[0], circles),
-        _looks(names[1], arrows),
-        _looks(names[2], lines),
-        pack(quantised, differences=True),
-        pack(np.array(flags), differences=True),
+        width=round(float(scenes[0].width), 6),
+        height=round(float(scenes[0].height), 6),
+        wrap=scenes[0].wrap,
+        circles=_looks(names[0], circles),
+        arrows=_looks(names[1], arrows),
+        lines=_looks(names[2], lines),
+        motion=pack(quantised, differences=True),
+        flags=pack(np.array(flags), differences=True),
     )
 
 

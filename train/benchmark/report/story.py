@@ -33,7 +33,7 @@ def reaches(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[R
     """One Reach for each learned policy of each world, the best of those it was trained as; best first."""
     here = [cell for cell in cells if cell.arena in (arena, "as trained")]
     scores = [cell for cell in here if cell.measure == SCORE and cell.policy in learned]
-    found = []
+    found: list[Reach] = []
     for world in dict.fromkeys(cell.world for cell in scores):
         ours = [cell for cell in scores if cell.world == world]
         largest = max(cell.test_count for cell in ours)
@@ -61,7 +61,7 @@ def _ratio(cells: Sequence[Cell], score: Cell) -> float | None:
 def headline(cells: Sequence[Cell], train: str) -> str:
     """What was measured, in a line."""
     counts = [cell.test_count for cell in cells]
-    return f"Trained with {train} agents, tested with {_span(counts)}"
+    return f"Trained with {_dashed(train)} agents, tested with {_span(counts)}"
 
 
 def lead(cells: Sequence[Cell], learned: Sequence[str], oracle: str) -> str:
@@ -84,8 +84,9 @@ def findings(found: Sequence[Reach]) -> list[tuple[str, str]]:
     for world in dict.fromkeys(reach.world for reach in found):
         best, *rest = [reach for reach in found if reach.world == world]
         text = (
-            f"{best.policy}, trained with {best.train_count}, keeps {_percent(best.score)} of the oracle's return"
-            f" among {best.test_count} agents (95% interval {_percent(best.low)} to {_percent(best.high)})"
+            f"Among {best.test_count} agents {best.policy}, trained with {_dashed(best.train_count)}, earns"
+            f" {_percent(best.score)} of the oracle's return (95% interval {_percent(best.low)} to"
+            f" {_percent(best.high)})"
         )
         if best.collisions is not None:
             text += f" and collides {best.collisions:.2f} times as often"
@@ -93,7 +94,7 @@ def findings(found: Sequence[Reach]) -> list[tuple[str, str]]:
         met = [reach for reach in (best, *rest) if reach.met]
         text += _verdict(met, 1 + len(rest))
         if rest:
-            text += f" The least is left of {rest[-1].policy}: {_percent(rest[-1].score)}."
+            text += f" Least carries over with {rest[-1].policy}: {_percent(rest[-1].score)}."
         texts.append((world, text))
     return texts
 
@@ -101,18 +102,19 @@ def findings(found: Sequence[Reach]) -> list[tuple[str, str]]:
 def best_by_reward(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[tuple[str, str]]:
     """What can be said where no oracle was trained."""
     texts = []
-    rewards = [c for c in cells if c.measure == REWARD and c.policy in learned and c.arena in (arena, "as trained")]
+    rewards = [
+        c for c in cells if c.measure == REWARD and c.policy in learned and c.arena in (arena, "as trained")
+    ]
     for world in dict.fromkeys(cell.world for cell in rewards):
         ours = [cell for cell in rewards if cell.world == world]
         most = max(cell.test_count for cell in ours)
         best = max((cell for cell in ours if cell.test_count == most), key=lambda cell: cell.mean)
-        texts.append(
-            (
-                world,
-                f"{best.policy}, trained with {best.train_count}, earns most among {most} agents: {best.mean:.3f} per"
-                f" agent step (95% interval {best.low:.3f} to {best.high:.3f}). No oracle was trained at that number.",
-            )
+        text = (
+            f"{best.policy}, trained with {_dashed(best.train_count)}, earns most among {most} agents:"
+            f" {best.mean:.3f} per agent step (95% interval {best.low:.3f} to {best.high:.3f})."
+            " No oracle was trained at that number."
         )
+        texts.append((world, text))
     return texts
 
 
@@ -129,6 +131,10 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def _dashed(train: str) -> str:
+    return train.replace("-", "\u2013")
+
+
 def _percent(part: float) -> str:
     return f"{100 * part:.0f}%"
 
@@ -138,7 +144,21 @@ def _span(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_WORDS = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 def _count(n: int, what: str) -> str:
