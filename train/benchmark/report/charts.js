@@ -1,6 +1,9 @@
 // Vega-Lite's charts. `ast` lets Vega interpret its expressions, so that the page needs no eval.
 
-const OPTIONS = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, defaultStyle: false };
+const OPTIONS = {
+  mode: "vega-lite", actions: false, renderer: "svg", ast: true, logLevel: 1, // errors
+  defaultStyle: false, tooltip: { disableDefaultStyle: true }, // the page's own, which its security policy knows
+};
 const PARAMS = ["world", "arena", "train", "measure", "focus"];
 const panels = [];
 
@@ -31,7 +34,7 @@ async function draw(panel) {
   const place = h("div", { class: "chart" });
   place.style.minHeight = `${panel.place.offsetHeight}px`;
   panel.holder.append(place);
-  const made = await vegaEmbed(place, spec, { ...OPTIONS, config, tooltip: { disableDefaultStyle: true } });
+  const made = await vegaEmbed(place, spec, { ...OPTIONS, config });
   if (turn !== panel.turn) return place.remove(), made.finalize();
   panel.view?.finalize();
   panel.place.remove();
@@ -64,8 +67,15 @@ function panelOf(kind, chart) {
   const title = LOOKS.has(chart.name) ? [mark(chart.name), chart.name] : [chart.name];
   const element = h("div", { class: "panel" },
     h("div", { class: "title" }, h("h3", {}, title), h("div", { class: "saves" }, saves)), holder);
-  panels.push({ chart, holder, place });
+  panels.push({ chart, element, holder, place });
   return element;
+}
+
+/** A world without the chosen measure has nothing to show. */
+function unmeasured() {
+  for (const { chart, element } of panels) {
+    if (chart.kind === "transfer") element.hidden = !DATA.cells.some((row) => row.world === chart.name && row.measure === state.measure);
+  }
 }
 
 /** What a chart shows, in words. */
@@ -88,6 +98,7 @@ function charts() {
       place.append(panelOf(kind, chart));
     }
   }
+  watch(unmeasured);
   watch((changed) => {
     const signals = changed.filter((name) => PARAMS.includes(name));
     for (const panel of panels) {

@@ -1,4 +1,4 @@
-"""Arrays of whole numbers as text that a browser unpacks: differences, bytes by significance, deflate, base64.
+"""Arrays of whole numbers as text that a browser unpacks: differences, planes of bytes, deflate, base64.
 
 Bytes of one significance lie together, since the high ones of small numbers are all alike; that, and
 storing what changes instead of what is, makes deflate several times better on the motion of agents.

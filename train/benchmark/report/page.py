@@ -19,7 +19,7 @@ SCRIPTS = ("dom.js", "state.js", "charts.js", "table.js", "replay.js", "scene.js
 @functools.cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, which Altair's `vl_convert` carries."""
-    return str(vl_convert.javascript_bundle("window.vega = vega; window.vegaEmbed = vegaEmbed;"))
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def page(content: Mapping[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import interact_env
 from train import checkpoint, evaluate
@@ -102,14 +103,12 @@ def _played(
         arena = next(iter(evaluate.arenas(saved.env, saved.parameters).values()))
         batch = interact_env.make_batch(saved.env, 1, **{**arena, "n_agents": n})
         policy = saved.policy() if subject.train_count else None
-        act = evaluate.scripted(subject.policy) if policy is None else evaluate.learned(policy)
-        episode = replay.play(batch, act, policy, _SEED)
     except (ValueError, OSError) as error:  # a world that is not registered here, a run that was removed
         return made._replace(reason=str(error).replace(f"{folder}/", "")), None
-    command = f"interact-env watch {_path(saved, folder)} --n-agents {n} --seed {_SEED}"
-    if policy is None:
-        command += f" --policy {subject.policy}"
-    return made._replace(command=command), episode
+    act = evaluate.scripted(subject.policy) if policy is None else evaluate.learned(policy)
+    command = ["interact-env", "watch", str(folder.name / _run(saved, folder)), "--n-agents", str(n)]
+    command += ["--seed", str(_SEED), *(["--policy", subject.policy] if policy is None else [])]
+    return made._replace(command=shlex.join(command)), replay.play(batch, act, policy, _SEED)
 
 
 def _saved(folder: Path, subject: _Subject, trained: Sequence[Trained]) -> Checkpoint:
@@ -124,6 +123,5 @@ def _key(run: Trained) -> tuple[str, str, str, int]:
     return run.world, run.policy, run.train_count, run.seed
 
 
-def _path(saved: Checkpoint, folder: Path) -> Any:
-    """A run's directory as seen from beside the benchmark's own."""
-    return Path(folder.name) / saved.path.parent.relative_to(folder)
+def _run(saved: Checkpoint, folder: Path) -> Path:
+    return saved.path.parent.relative_to(folder)

@@ -31,7 +31,11 @@ function replays() {
     h("div", { id: "weights", class: "scroll", tabindex: "0", role: "region", "aria-label": "Attention" }));
   fill($("#replay-figure"), h("div", { class: "replay" }, stage, inside));
 
-  scrub.addEventListener("input", () => (setPlaying(false), go(Number(scrub.value))));
+  scrub.addEventListener("input", () => {
+    const step = Number(scrub.value); // before it follows the replay
+    setPlaying(false);
+    go(step);
+  });
   pointing(canvas);
   canvas.addEventListener("keydown", keys);
   new ResizeObserver(() => redraw()).observe(canvas);
@@ -253,7 +257,7 @@ function keys(event) {
   // Tab goes from agent to agent, and on from the last; after Escape it leaves at once.
   const next = at + (event.shiftKey ? -1 : 1);
   if (event.key === "Tab" && !keys.left && next >= 0 && next < here.length) actions.Tab = () => pin(here[next]);
-  if (event.key === "Tab") keys.left = false;
+  keys.left = false;
   const action = actions[event.key];
   if (!action) return;
   event.preventDefault();

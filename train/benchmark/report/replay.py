@@ -1,6 +1,6 @@
 """Episodes for the report's replay: what there is to see at each step, and who attends to whom.
 
-Places are kept to a 2^-14th of the arena's width, attention to 2^-18 (less than 4e-6): whole numbers pack well.
+Places are kept to a 2^-14th of the arena's width, attention to 2^-18 (4e-6): whole numbers pack well.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def attended(batch: WorldBatch, policy: EntityPolicy | None) -> Attention | None
     weights = np.stack([layer[0].cpu().numpy() for layer in layers])  # (layers, heads, L, L)
     alive = batch.alive[0]
     there = alive[:, None] & alive & (True if visible is None else visible[0].cpu().numpy())
-    counts, others, kept = np.zeros(len(alive), np.int64), [], []
+    counts = np.zeros(len(alive), np.int64)
+    others, kept = [np.zeros(0, np.int64)], [np.zeros((0, *weights.shape[:2]))]  # all may have left
     for agent in np.flatnonzero(alive):
         row = weights[:, :, agent]
         candidates = np.flatnonzero(there[agent])
