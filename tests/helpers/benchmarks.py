@@ -23,8 +23,9 @@ def reward(policy, test_count, seed):
 def trained(world, policy, count, seed, error=""):
     curve = [[1000.0 * k, 0.1 * k + 0.01 * seed] for k in range(5)]
     return {
-        "what": "trained", "world": world, "policy": policy, "train_count": count, "seed": seed, "parameters": 5000,
-        "agent_steps": 4000, "seconds": 2.0, "curve": [] if error else curve, "error": error,
+        "what": "trained", "world": world, "policy": policy, "train_count": count, "seed": seed,
+        "parameters": 5000, "agent_steps": 4000, "seconds": 2.0,
+        "curve": [] if error else curve, "error": error,
     }  # fmt: skip
 
 
@@ -58,6 +59,11 @@ def write(folder, found):
     return folder
 
 
+def run(folder, world, policy):
+    """Where the first run of a policy is."""
+    return folder / "runs" / world / policy / "8" / "0"
+
+
 def made(folder):
     """Two worlds with runs to replay, one of a harmful name without, and a policy of that name."""
     found = lines([*WORLDS, HARMFUL], POLICIES)
@@ -68,6 +74,5 @@ def made(folder):
     ]
     for world, (env, parameters) in WORLDS.items():
         for policy in POLICIES:
-            run = folder / "runs" / world / policy / "8" / "0"
-            untrained(run, env, policy, scale=0.3, n_agents=8, **parameters)
+            untrained(run(folder, world, policy), env, policy, scale=0.3, n_agents=8, **parameters)
     return write(folder, found)

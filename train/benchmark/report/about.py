@@ -28,7 +28,7 @@ def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
     commands: Counter[str] = Counter()
     facts: Counter[tuple[str, str]] = Counter()
     for run in trained:
-        found = _started(run_folder(folder, run.world, run.policy, run.train_count, run.seed))
+        found = _started(run_folder(folder, run))
         argv = found.get("command")
         if isinstance(argv, list) and argv:
             commands[shlex.join(["interact-env", *map(str, argv[1:])])] += 1

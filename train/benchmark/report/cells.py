@@ -29,37 +29,43 @@ class Cell(NamedTuple):
     runs: int
 
 
-def scores(evaluated: Sequence[Evaluated], oracle: str) -> dict[int, float]:
-    place = lambda e: (e.world, e.arena, e.test_count)
-    rnd, orc = defaultdict(list), defaultdict(list)
-    for e in evaluated:
-        if e.policy == "random":
-            rnd[place(e)].append(e.values["reward"])
-        if e.policy == oracle and e.train_count == str(e.test_count):
-            orc[place(e)].append(e.values["reward"])
-    out = {}
-    for k, e in enumerate(evaluated):
-        p = place(e)
-        out[k] = (
-            (e.values["reward"] - np.mean(rnd[p])) / (np.mean(orc[p]) - np.mean(rnd[p]))
-            if rnd[p] and orc[p]
-            else float("nan")
-        )
-    return out
+def is_oracle(line: Evaluated, oracle: str) -> bool:
+    """Whether a policy was trained at the very number of agents that it is tested with."""
+    return line.policy == ORACLE or (line.policy == oracle and line.train_count == str(line.test_count))
 
 
 def cells(evaluated: Sequence[Evaluated], oracle: str) -> list[Cell]:
     """All cells, in the order of the results; those without an oracle have no score.
 
-    The oracle's runs come once more, as one policy of the name "oracle".
+    The oracles' runs come as one policy of the name "oracle", whatever number they were trained at.
     """
     found: dict[tuple[str, str, str, str, int, str], list[float]] = defaultdict(list)
-    normalised = scores(evaluated, oracle)
-    for k, line in enumerate(evaluated):
-        place = line.world, line.arena, line.policy, line.train_count, line.test_count
-        for measure, value in {SCORE: normalised[k], **line.values}.items():
-            if np.isfinite(value):
-                found[*place, measure].append(value)
-                if line.policy == oracle and line.train_count == str(line.test_count):
-                    found[line.world, line.arena, ORACLE, "", line.test_count, measure].append(value)
+    for line, score in zip(evaluated, scores(evaluated, oracle), strict=True):
+        names = [(line.policy, line.train_count)] if line.policy != ORACLE else []
+        if is_oracle(line, oracle):
+            names.append((ORACLE, ""))
+        for policy, train in names:
+            for measure, value in {SCORE: score, **line.values}.items():
+                if np.isfinite(value):
+                    found[line.world, line.arena, policy, train, line.test_count, measure].append(value)
     return [Cell(*place, *interval(values), len(values)) for place, values in found.items()]
+
+
+def scores(evaluated: Sequence[Evaluated], oracle: str) -> list[float]:
+    """Rewards of which random actions have 0 and the oracle 1; nan where one of them is missing."""
+    least, most = defaultdict(list), defaultdict(list)
+    for line in evaluated:
+        place = line.world, line.arena, line.test_count
+        if line.policy == "random":
+            least[place].append(line.values["reward"])
+        if is_oracle(line, oracle):
+            most[place].append(line.values["reward"])
+    found = []
+    for line in evaluated:
+        place = line.world, line.arena, line.test_count
+        if place in least and place in most:
+            low, high = float(np.mean(least[place])), float(np.mean(most[place]))
+            found.append((line.values["reward"] - low) / (high - low))
+        else:
+            found.append(float("nan"))
+    return found

@@ -1,8 +1,8 @@
 """The report's charts, as Vega-Lite.
 
 A chart reads named data and a few parameters, which the page sets, and which exported figures have at their
-first values: `arena`, `train` (the number of agents of training), `measure`, `world`, and `focus`, a policy to
-set off.
+first values: `arena`, `train` (the number of agents of training), `measure`, `world`, and `focus`, a policy
+to set off.
 """
 
 from __future__ import annotations

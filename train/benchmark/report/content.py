@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,7 @@ _POINTS = 50  # of a learning curve
 _LABELS = {
     SCORE: "score (random 0, oracle 1)",
     REWARD: "reward per agent step",
-    "collisions": "collisions per agent step",
-    "progress": "progress per agent step",
+    "return": "return per agent and episode",
 }
 
 
@@ -40,10 +40,15 @@ def content(
         oracle: name of the architecture that the oracles have.
     """
     table = cells(evaluated, oracle)
-    learned = list(dict.fromkeys(line.policy for line in evaluated if line.train_count))
+    learned = list(
+        dict.fromkeys(line.policy for line in evaluated if line.train_count and line.policy != ORACLE)
+    )
     scripted = list(dict.fromkeys(line.policy for line in evaluated if not line.train_count))
     looks = theme.series(learned, scripted, [ORACLE] if any(cell.policy == ORACLE for cell in table) else [])
     choices = _choices(evaluated, table)
+    own = [
+        run for run in trained if run.train_count in choices.trains
+    ]  # what is there for itself, not as an oracle
     reached = story.reaches(table, learned, choices.arenas[0])
     findings = story.findings(reached) or story.best_by_reward(table, learned, choices.arenas[0])
     return {
@@ -60,13 +65,13 @@ def content(
         "charts": _charts(choices, looks, table),
         "data": {
             "cells": columns(_row(cell) for cell in table),
-            "curves": columns(_curves(trained)),
+            "curves": columns(_curves(own)),
             "trains": columns(_trains(choices.trains)),
             "goals": columns(
                 [{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]
             ),
         },
-        "costs": about.costs(trained),
+        "costs": about.costs(own),
         "about": about.surroundings(folder, trained),
         "replays": [_plain(replay) for replay in replays],
         "units": {"place": PLACE, "weight": WEIGHT, "kept": KEPT},
@@ -76,10 +81,8 @@ def content(
 
 def _choices(evaluated: Sequence[Evaluated], table: Sequence[Cell]) -> charts.Choices:
     arenas = [name for name in dict.fromkeys(line.arena for line in evaluated) if name != "as trained"]
-    trains = [line.train_count for line in evaluated if line.train_count]
-    policies = {
-        train: len({e.policy for e in evaluated if e.train_count == train}) for train in dict.fromkeys(trains)
-    }
+    trains = {(line.policy, line.train_count): None for line in evaluated if line.policy != ORACLE}
+    policies = Counter(train for _, train in trains if train)
     measures = dict.fromkeys(cell.measure for cell in table)
     return charts.Choices(
         worlds=list(dict.fromkeys(line.world for line in evaluated)),
