@@ -25,6 +25,14 @@ class Minibatch(NamedTuple):
     advantages: Tensor
     returns: Tensor
 
+    def split(self, n: int) -> Iterator[Minibatch]:
+        """Parts of at most n samples."""
+        observation, *others = self
+        names = observation.keys()
+        parts = zip(*(v.split(n) for v in (*observation.values(), *others)), strict=True)
+        for part in parts:
+            yield Minibatch(dict(zip(names, part, strict=False)), *part[len(names) :])
+
 
 class EntityRolloutBuffer:
     """T steps of B worlds as tensors on one device.

@@ -11,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from train.commands import (
+    benchmark,
     compare,
     demo,
     evaluate,
@@ -29,6 +30,7 @@ Command = (
     Annotated[train.TrainOptions, tyro.conf.subcommand("train")]
     | Annotated[evaluate.EvaluateConfig, tyro.conf.subcommand("evaluate")]
     | Annotated[compare.CompareConfig, tyro.conf.subcommand("compare")]
+    | Annotated[benchmark.BenchmarkConfig, tyro.conf.subcommand("benchmark")]
     | Annotated[watch.WatchConfig, tyro.conf.subcommand("watch")]
     | Annotated[play.PlayConfig, tyro.conf.subcommand("play")]
     | Annotated[export.ExportConfig, tyro.conf.subcommand("export")]
@@ -43,6 +45,7 @@ _RUN: dict[type, Callable[..., int]] = {
     train.TrainOptions: train.run,
     evaluate.EvaluateConfig: evaluate.run,
     compare.CompareConfig: compare.run,
+    benchmark.BenchmarkConfig: benchmark.run,
     watch.WatchConfig: watch.run,
     play.PlayConfig: play.run,
     export.ExportConfig: export.run,

@@ -22,6 +22,7 @@ import interact_env
 from policies import EntityActorCritic
 from train.policy import n_outputs
 from train.ranks import Ranks
+from train.update import at_once
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -70,13 +71,19 @@ def check(
         n_worlds=sizes["n_worlds"] // ranks.size,
         n_steps=sizes["n_steps"],
         batch_size=sizes["batch_size"] // ranks.size,
+        at_once=at_once(batch.n_slots, device),
     )
     # Processes on one machine share its memory; each has a GPU of its own.
     local = 1 if device == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     total, free = local * sum(parts.values()), available(device)
     if total <= free:
         return
-    lower = {"worlds": "--n-worlds", "rollout": "--n-worlds or --n-steps", "minibatch": "--batch-size"}
+    lower = {
+        "worlds": "--n-worlds",
+        "rollout": "--n-worlds or --n-steps",
+        "minibatch": "--batch-size",
+        "network": "--d-model or --n-layers" if device == "cpu" else "--batch-size",
+    }
     largest = max(parts, key=lambda name: parts[name])
     listed = ", ".join(f"{name} {_size(local * n)}" for name, n in parts.items())
     raise ValueError(
@@ -92,6 +99,7 @@ def need(
     n_worlds: int,
     n_steps: int,
     batch_size: int,
+    at_once: int,
 ) -> dict[str, int]:
     """Bytes that one process needs at least, by what for; nothing is allocated.
 
@@ -101,17 +109,20 @@ def need(
         n_worlds: of the process.
         n_steps: of a rollout.
         batch_size: worlds at a step in a minibatch of the process.
+        at_once: of which the network takes so many at once.
     """
     slots = batch.n_slots
-    sight = slots * slots if _sight_is_limited(batch) else 0
+    sight = slots * slots if sight_is_limited(batch) else 0
     columns, actions = len(batch.columns), batch.blank_actions().nbytes
+    chosen = min(batch_size, n_worlds * n_steps)
     step = slots * (4 * columns + 4 * _SCALARS + 3) + actions + sight
     # Twice: a step writes the next state beside the last.
     world = 2 * sum(array.nbytes for array in batch.save().values()) + sight
     return {
         "worlds": n_worlds * world,
         "rollout": n_worlds * n_steps * step,
-        "minibatch": min(batch_size, n_worlds * n_steps) * (step + activations(batch, network)),
+        "minibatch": chosen * step,
+        "network": min(at_once, chosen) * activations(batch, network),
     }
 
 
@@ -134,14 +145,15 @@ def activations(batch: interact_env.WorldBatch, network: Mapping[str, Any]) -> i
         with FakeTensorMode(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model = EntityActorCritic(batch.columns, n_outputs(batch.action_space), **network)
             mask, sight = torch.ones(1, n, dtype=torch.bool), torch.ones(1, n, n, dtype=torch.bool)
-            model(torch.zeros(1, n, len(batch.columns)), mask, sight if _sight_is_limited(batch) else None)
+            model(torch.zeros(1, n, len(batch.columns)), mask, sight if sight_is_limited(batch) else None)
             own = sum(parameter.nbytes for parameter in model.parameters())
     except (DataDependentOutputException, DynamicOutputShapeException):
         return 0
     return max(0, sum(kept.values()) - own)
 
 
-def _sight_is_limited(batch: interact_env.WorldBatch) -> bool:
+def sight_is_limited(batch: interact_env.WorldBatch) -> bool:
+    """Whether a world tells who sees whom."""
     return batch.world.visible is not None and batch.params.vision_radius != np.inf
 
 

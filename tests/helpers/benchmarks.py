@@ -4,6 +4,8 @@ import json
 
 from saved_runs import untrained
 
+from train.benchmark.plan import Run
+
 WORLDS = {
     "colliding": ("colliding_agents_v0", {"vision_radius": 6}),
     "gravity": ("n_body_v0", {"interaction": "gravity", "vision_radius": None}),
@@ -11,6 +13,16 @@ WORLDS = {
 POLICIES = ("sa", "sa_linear", "none")
 COUNTS = (4, 8, 16)
 SEEDS = 3
+GRID = """
+title = "A test"
+policies = ["sa", "sa_linear", "none"]
+train_counts = [8]
+test_counts = [4, 8, 16]
+oracle = "sa_linear"
+seeds = [0, 1, 2]
+agent_steps = 4000
+worlds.colliding.env = "colliding_agents_v0"
+"""
 HARMFUL = "<script>window.taken = 1</script>\"'&<img src=x onerror='window.taken = 2'>"
 
 
@@ -23,8 +35,8 @@ def reward(policy, test_count, seed):
 def trained(world, policy, count, seed, error=""):
     curve = [[1000.0 * k, 0.1 * k + 0.01 * seed] for k in range(5)]
     return {
-        "what": "trained", "world": world, "policy": policy, "train_count": count, "seed": seed,
-        "parameters": 5000, "agent_steps": 4000, "seconds": 2.0,
+        "what": "trained", "world": world, "policy": policy, "train_count": count,
+        "arena": "constant density", "seed": seed, "parameters": 5000, "agent_steps": 4000, "seconds": 2.0,
         "curve": [] if error else curve, "error": error,
     }  # fmt: skip
 
@@ -48,20 +60,20 @@ def lines(worlds, policies):
                 found += [evaluated(world, policy, "8", seed, n) for n in COUNTS]
         for n in COUNTS:
             found += [evaluated(world, "random", "", 0, n)]
-            found += [evaluated(world, "sa_linear", str(n), seed, n, 0.95) for seed in range(SEEDS) if n != 8]
+            found += [evaluated(world, "oracle", str(n), seed, n, 0.95) for seed in range(SEEDS)]
     return found
 
 
 def write(folder, found):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in found))
-    (folder / "grid.toml").write_text('oracle = "sa_linear"\n')
+    (folder / "grid.toml").write_text(GRID)
     return folder
 
 
 def run(folder, world, policy):
     """Where the first run of a policy is."""
-    return folder / "runs" / world / policy / "8" / "0"
+    return folder / "runs" / Run(world, policy, "8", "constant density", 0).name
 
 
 def made(folder):

@@ -18,7 +18,7 @@ def batch(**parameters):
 
 
 def need(one, **changes):
-    sizes = {"n_worlds": 4, "n_steps": 16, "batch_size": 8, **changes}
+    sizes = {"n_worlds": 4, "n_steps": 16, "batch_size": 8, "at_once": 32, **changes}
     return memory.need(one, NETWORK, **sizes)
 
 
@@ -28,7 +28,7 @@ def need(one, **changes):
         (("--n-worlds", "16777216"), "--n-worlds or --n-steps"),
         (("--n-worlds", "16777216", "--n-steps", "1"), "--n-worlds"),
         (("--n-steps", "16777216"), "--n-worlds or --n-steps"),
-        (("--n-agents", "100000"), "--batch-size"),
+        (("--d-model", "4096", "--n-layers", "256"), "--d-model or --n-layers"),
     ],
 )
 def test_a_training_that_would_not_fit_is_refused_in_one_line(tmp_path, capsys, options, lower):
@@ -47,6 +47,7 @@ def test_what_is_needed_grows_as_what_is_asked_for():
     assert more["minibatch"] == one["minibatch"]
     assert need(batch(), n_steps=32)["rollout"] == 2 * one["rollout"]
     assert need(batch(), batch_size=16)["minibatch"] == 2 * one["minibatch"]
+    assert 2 * need(batch(), at_once=4)["network"] == one["network"]
     assert need(batch(n_agents=16))["rollout"] > 2 * one["rollout"], "who sees whom grows as the square"
     assert need(batch(n_agents=16, vision_radius=None))["rollout"] == pytest.approx(
         2 * need(batch(vision_radius=None))["rollout"]

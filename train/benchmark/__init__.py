@@ -1,1 +1,1 @@
-"""Architectures across agent counts: a grid of runs, its results, their statistics, and a report."""
+"""Architectures trained at some numbers of agents and tested at many: the grid, its runs, their results."""

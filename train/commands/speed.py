@@ -63,13 +63,14 @@ def _table(config: SpeedConfig, entities: list[int]) -> None:
 
 def _figures(config: SpeedConfig) -> int:
     from interact_env.engine.batch import max_threads
-    from train import disk
-    from train.speed import gpu, limits, measure, peers, stepping, training
+    from train import disk, memory
+    from train.speed import gpu, limits, measure, mlp, peers, stepping, training
 
     if config.json is not None:
         _check(config.json)
+    memory.keep_freed()  # as a training does
     threads = min(config.threads or os.cpu_count() or 1, max_threads())
-    cases = [*stepping.cases(threads), *gpu.cases(), *training.cases(threads)]
+    cases = [*stepping.cases(threads), *gpu.cases(), *training.cases(threads), *mlp.cases()]
     if config.compare:
         cases += peers.cases(threads)
     with bar("measuring") as advance:
@@ -78,10 +79,10 @@ def _figures(config: SpeedConfig) -> int:
     console.print(measure.table(figures, found))
     fresh = stepping.fresh(config.repeats)
     if fresh is not None:
-        times, memory, torch = fresh
+        times, held, torch = fresh
         console.print(
             f"first step of a new process, import included: {statistics.median(times):.2f} s; "
-            f"import interact_env: {memory / 1e6:.0f} MB, {'with' if torch else 'without'} torch",
+            f"import interact_env: {held / 1e6:.0f} MB, {'with' if torch else 'without'} torch",
             highlight=False,
         )
     if config.compare and peers.missing():

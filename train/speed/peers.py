@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from train.speed import mlp
 from train.speed.measure import Case, Task
 
 _STEPS = 10
 
 
 def cases(threads: int) -> Iterator[Case]:
-    """Discs that push each other apart: `simple_spread`, which all of them have.
+    """Discs that push each other apart: `simple_spread`, which all of them have; and training in it.
 
     Args:
-        threads: of torch, for VMAS; JaxMARL takes those that it finds.
+        threads: of torch, for VMAS; JaxMARL steps with those that it finds, and trains on one core.
     """
     for name, module, made in _PEERS:
         if importlib.util.find_spec(module) is not None:
@@ -68,6 +72,9 @@ def _jaxmarl(name: str, threads: int) -> Iterator[Case]:
             lambda worlds=worlds, n=n: _jax(worlds, n),  # type: ignore[misc]
             steps=_STEPS,
         )
+    # Which its training is made of beside its worlds.
+    if all(importlib.util.find_spec(module) for module in ("distrax", "flax", "optax")):
+        yield Case(f"{name} IPPO, two MLPs 64 x 64", mlp.WORLDS, mlp.AGENTS, 1, _ippo, mlp.STEPS)
 
 
 def _jax(worlds: int, n_agents: int) -> Task:
@@ -88,6 +95,30 @@ def _jax(worlds: int, n_agents: int) -> Task:
         return jax.lax.scan(step, state, None, length=_STEPS)
 
     return lambda: jax.block_until_ready(steps(start))
+
+
+def _ippo() -> Task:
+    """Iterations of a process of its own, which is given one core before JAX takes all."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train.speed.jaxmarl_ippo"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    ask, answer = process.stdin, process.stdout
+    assert ask is not None
+    assert answer is not None
+
+    def iteration() -> None:
+        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
+            ask.write("go on\n")
+            ask.flush()
+        if not answer.readline():
+            process.communicate()
+            raise ValueError(f"JaxMARL's IPPO has ended with status {process.returncode}")
+
+    return iteration
 
 
 _PEERS: tuple[tuple[str, str, Callable[[str, int], Iterator[Case]]], ...] = (

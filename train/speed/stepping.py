@@ -101,12 +101,20 @@ def arithmetic(one: WorldBatch) -> float:
 
 
 def bytes_of(one: WorldBatch) -> int:
-    """Bytes that a step of one world reads and writes at least: the state twice, the actions, the results."""
-    state, result = (
-        sum(a.nbytes for name, a in one.save().items() if name.startswith(kind))
-        for kind in ("state.", "result.")
-    )
-    return 2 * state + result + int(one.blank_actions().nbytes)
+    """Bytes that a step of one world must move: state and actions read, what changes and results written."""
+    one.reset()
+    sizes = {name: array.nbytes for name, array in one.save().items()}
+    changing = set()
+    for _ in range(64):
+        before = one.save()
+        one.step(one.scripted("random"))
+        changing |= {name for name, array in one.save().items() if (array != before[name]).any()}
+        one.reset(one.over.copy())
+    moved = one.blank_actions().nbytes
+    for name, size in sizes.items():
+        kind = name.partition(".")[0]
+        moved += size * ((kind == "state") + (kind == "result" or (kind == "state" and name in changing)))
+    return int(moved)
 
 
 def _single(n_agents: int) -> Task:

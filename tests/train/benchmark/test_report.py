@@ -181,6 +181,6 @@ def test_runs_that_are_gone_cost_the_replay_alone(tmp_path):
     assert path == tmp_path / "report.html"
     content = json.loads(re.search(r'id="content">(.*?)</script>', path.read_text())[1])
     reasons = {one["policy"]: one["reason"] for one in content["replays"]}
-    assert reasons["sa"] == "runs/w/sa/8/0 holds no checkpoint"
+    assert reasons["sa"] == "runs/w/sa/8/constantdensity/0 holds no checkpoint"
     assert all(one["record"] is None for one in content["replays"])
     assert content["headline"] == "Trained with 8 agents, tested with 4 to 16"

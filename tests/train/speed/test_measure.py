@@ -2,13 +2,15 @@
 
 import json
 import math
+from importlib.util import find_spec
 
 import pytest
+import torch
 from cli import is_one_line
 from rich.console import Console
 
 from train.cli import main
-from train.speed import limits, measure, peers, stepping, training
+from train.speed import limits, measure, mlp, peers, stepping, training
 from train.speed.measure import Case, Figure, Limits
 
 LIMITS = {("cpu", 1): Limits(copy=1e9, products=2e9)}
@@ -59,8 +61,8 @@ def test_memory_is_that_of_the_case(monkeypatch):
 
 def test_bytes_that_a_step_must_move():
     case = stepping.batch("w", stepping.COLLIDING, 3, 8, 1)
-    # alive and five int32, read and written; rows, reward, left, metrics; the action; size, truncated
-    world = 8 * (2 * 21 + 16 + 4 + 1 + 8 + 8) + 2 * 4 + 1
+    # alive and five int32 read, three of them written; rows, reward, left, metrics; action; size, truncated
+    world = 8 * (21 + 12 + 16 + 4 + 1 + 8 + 8) + 4 + 1
     assert case.moved == 3 * case.steps * world
     assert case.products == 0
     gravity = stepping.batch("w", stepping.N_BODY, 3, 8, 1)
@@ -76,11 +78,19 @@ def test_the_command_prints_and_writes_them_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "POLICIES", ("none",))
     monkeypatch.setattr(training, "STEPS", 4)
     monkeypatch.setattr(training, "WORLDS", {"cpu": 8})
+    monkeypatch.setattr(mlp, "STEPS", 4)
     monkeypatch.setattr(peers, "_PEERS", (("Nobody", "nobody", None),))
     path = tmp_path / "speed.json"
     assert main(["speed", "--repeats", "1", "--threads", "1", "--compare", "--json", str(path)]) == 0
     said = capsys.readouterr().out
-    for words in ("PettingZoo", "rollout, none", "update, none", "training, none", "without torch"):
+    for words in (
+        "PettingZoo",
+        "rollout, none",
+        "update, none",
+        "training, none",
+        "two MLPs",
+        "without torch",
+    ):
         assert words in said
     assert "not installed, so not measured: Nobody" in said
     written = json.loads(path.read_text())
@@ -97,3 +107,19 @@ def test_what_cannot_be_measured_is_one_line(tmp_path, capsys):
         (["--attention", "--compare"], "--compare and --json are not for --attention and --render"),
     ):
         is_one_line(main(["speed", *arguments]), capsys.readouterr().err, message)
+
+
+def test_the_plain_network_sees_the_own_row_first():
+    torch.manual_seed(0)
+    network, rows = mlp.MLP(n_inputs=3 * 4, n_actions=5, trunks=2), torch.randn(2, 3, 4)
+    logits, values = network(rows, torch.ones(2, 3, dtype=torch.bool))
+    assert (logits.shape, values.shape) == ((2, 3, 5), (2, 3))
+    turned = network(rows.roll(1, dims=1), torch.ones(2, 3, dtype=torch.bool))
+    torch.testing.assert_close(turned[0], logits.roll(1, dims=1))
+    torch.testing.assert_close(turned[1], values.roll(1, dims=1))
+
+
+@pytest.mark.skipif(bool(find_spec("jaxmarl")), reason="JaxMARL is installed")
+def test_a_peer_that_ends_is_told_of():
+    with pytest.raises(ValueError, match="JaxMARL's IPPO has ended with status 1"):
+        peers._ippo()()

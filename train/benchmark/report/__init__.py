@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def write(folder: Path, report: Callable[[str], None] = lambda _: None) -> Path:
     """Write a benchmark's report.
 
     Args:
-        folder: of the benchmark: its results.jsonl, and, for the replay, its runs.
+        folder: of the benchmark: its grid.toml and results.jsonl, and, for the replay, its runs.
         report: called with what is being done.
 
     Returns:
@@ -25,22 +24,21 @@ def write(folder: Path, report: Callable[[str], None] = lambda _: None) -> Path:
 
     Raises:
         ValueError: nothing has been evaluated yet.
+        LoadError: the results or the grid cannot be read.
     """
+    from train.benchmark import grid
+    from train.benchmark.report.cells import own
     from train.benchmark.report.content import content
     from train.benchmark.report.page import page
     from train.benchmark.report.recordings import recordings
+    from train.benchmark.work import GRID
 
-    lines = results.read(folder)
+    lines = results.read(folder / results.FILE)
     trained = [line for line in lines if isinstance(line, Trained)]
     evaluated = [line for line in lines if isinstance(line, Evaluated)]
     if not evaluated:
         raise ValueError(f"{folder / results.FILE}: nothing has been evaluated yet")
-    replays = recordings(folder, trained, evaluated, report)
-    text = page(content(folder, trained, evaluated, replays, _oracle(folder)))
+    replays = recordings(folder, own(trained, evaluated), evaluated, report)
+    text = page(content(folder, trained, evaluated, replays, grid.read(folder / GRID)))
     disk.replace(folder / FILE, text.encode())
     return folder / FILE
-
-
-def _oracle(folder: Path) -> str:
-    """The architecture of the oracles."""
-    return str(tomllib.loads((folder / "grid.toml").read_text()).get("oracle", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from policies import LoadError, files
 from train import directory
 from train.benchmark.report.recordings import run_folder
 from train.benchmark.results import Trained
+from train.benchmark.work import GRID
 
-GRID = "grid.toml"
 _LARGEST_GRID = 2**16  # bytes
 
 
@@ -41,12 +41,16 @@ def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
         "grid": _grid(folder / GRID),
         "commands": list(commands),
         "facts": sorted((*fact, n) for fact, n in facts.items()),
-        "failed": [
-            f"{run.policy} in {run.world}, trained with {run.train_count}, seed {run.seed}: {run.error}"
-            for run in trained
-            if run.error
-        ],
+        "failed": list(dict.fromkeys(_failures(trained))),
     }
+
+
+def _failures(trained: Sequence[Trained]) -> Iterator[str]:
+    """Of runs that failed, and did not succeed when they were tried again."""
+    succeeded = {run[:5] for run in trained if not run.error}
+    for run in trained:
+        if run.error and run[:5] not in succeeded:
+            yield f"{run.policy} in {run.world}, trained with {run.train_count}, seed {run.seed}: {run.error}"
 
 
 def _started(run: Path) -> dict[str, Any]:
@@ -66,10 +70,9 @@ def _grid(path: Path) -> str:
 
 def costs(trained: Sequence[Trained]) -> list[dict[str, Any]]:
     """Size and speed of every architecture in every world."""
-    good = [run for run in trained if not run.error]
     rows = []
-    for world, policy in dict.fromkeys((run.world, run.policy) for run in good):
-        runs = [run for run in good if (run.world, run.policy) == (world, policy)]
+    for world, policy in dict.fromkeys((run.world, run.policy) for run in trained):
+        runs = [run for run in trained if (run.world, run.policy) == (world, policy)]
         speeds = [run.agent_steps / run.seconds for run in runs if run.seconds > 0]
         rows.append(
             {

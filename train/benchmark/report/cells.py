@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.benchmark.results import Evaluated
+from train.benchmark.results import ORACLE, Evaluated, Trained
 from train.compare import interval
 
-SCORE, REWARD, ORACLE = "score", "reward", "oracle"
+SCORE, REWARD = "score", "reward"
 
 
 class Cell(NamedTuple):
@@ -29,43 +29,43 @@ class Cell(NamedTuple):
     runs: int
 
 
-def is_oracle(line: Evaluated, oracle: str) -> bool:
-    """Whether a policy was trained at the very number of agents that it is tested with."""
-    return line.policy == ORACLE or (line.policy == oracle and line.train_count == str(line.test_count))
+def own(trained: Sequence[Trained], evaluated: Sequence[Evaluated]) -> list[Trained]:
+    """Runs that ended well and are tested as what they are, not only as an oracle."""
+    tested = {(line.policy, line.train_count) for line in evaluated}
+    arenas = {line.world: line.arena for line in reversed(evaluated)}  # all train in the first one
+    return [
+        run
+        for run in trained
+        if not run.error and (run.policy, run.train_count) in tested and run.arena == arenas.get(run.world)
+    ]
 
 
-def cells(evaluated: Sequence[Evaluated], oracle: str) -> list[Cell]:
+def cells(evaluated: Sequence[Evaluated]) -> list[Cell]:
     """All cells, in the order of the results; those without an oracle have no score.
 
-    The oracles' runs come as one policy of the name "oracle", whatever number they were trained at.
+    The oracles come as one policy, whatever number they were trained at.
     """
     found: dict[tuple[str, str, str, str, int, str], list[float]] = defaultdict(list)
-    for line, score in zip(evaluated, scores(evaluated, oracle), strict=True):
-        names = [(line.policy, line.train_count)] if line.policy != ORACLE else []
-        if is_oracle(line, oracle):
-            names.append((ORACLE, ""))
-        for policy, train in names:
-            for measure, value in {SCORE: score, **line.values}.items():
-                if np.isfinite(value):
-                    found[line.world, line.arena, policy, train, line.test_count, measure].append(value)
+    for line, score in zip(evaluated, scores(evaluated), strict=True):
+        train = "" if line.policy == ORACLE else line.train_count
+        for measure, value in {SCORE: score, **line.values}.items():
+            if np.isfinite(value):
+                found[line.world, line.arena, line.policy, train, line.test_count, measure].append(value)
     return [Cell(*place, *interval(values), len(values)) for place, values in found.items()]
 
 
-def scores(evaluated: Sequence[Evaluated], oracle: str) -> list[float]:
+def scores(evaluated: Sequence[Evaluated]) -> list[float]:
     """Rewards of which random actions have 0 and the oracle 1; nan where one of them is missing."""
-    least, most = defaultdict(list), defaultdict(list)
+    rewards = defaultdict(list)
     for line in evaluated:
-        place = line.world, line.arena, line.test_count
-        if line.policy == "random":
-            least[place].append(line.values["reward"])
-        if is_oracle(line, oracle):
-            most[place].append(line.values["reward"])
+        rewards[line.world, line.arena, line.test_count, line.policy].append(line.values["reward"])
     found = []
     for line in evaluated:
         place = line.world, line.arena, line.test_count
-        if place in least and place in most:
-            low, high = float(np.mean(least[place])), float(np.mean(most[place]))
-            found.append((line.values["reward"] - low) / (high - low))
-        else:
+        least, most = rewards.get((*place, "random")), rewards.get((*place, ORACLE))
+        if not least or not most:
             found.append(float("nan"))
+        else:
+            low, high = float(np.mean(least)), float(np.mean(most))
+            found.append((line.values["reward"] - low) / (high - low))
     return found

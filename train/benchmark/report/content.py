@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from train.benchmark.grid import Grid
 from train.benchmark.report import about, charts, story, theme
-from train.benchmark.report.cells import ORACLE, REWARD, SCORE, Cell, cells
+from train.benchmark.report.cells import REWARD, SCORE, Cell, cells, own
 from train.benchmark.report.recordings import Recording
 from train.benchmark.report.replay import KEPT, PLACE, WEIGHT
-from train.benchmark.results import Evaluated, Trained
+from train.benchmark.results import ORACLE, Evaluated, Trained
 
 _POINTS = 50  # of a learning curve
 _LABELS = {
@@ -28,7 +29,7 @@ def content(
     trained: Sequence[Trained],
     evaluated: Sequence[Evaluated],
     replays: Sequence[Recording],
-    oracle: str,
+    grid: Grid,
 ) -> dict[str, Any]:
     """What the page's script reads.
 
@@ -37,23 +38,21 @@ def content(
         trained: its runs.
         evaluated: its evaluations, one at least.
         replays: its recordings.
-        oracle: name of the architecture that the oracles have.
+        grid: that they are of.
     """
-    table = cells(evaluated, oracle)
+    table = cells(evaluated)
     learned = list(
         dict.fromkeys(line.policy for line in evaluated if line.train_count and line.policy != ORACLE)
     )
     scripted = list(dict.fromkeys(line.policy for line in evaluated if not line.train_count))
     looks = theme.series(learned, scripted, [ORACLE] if any(cell.policy == ORACLE for cell in table) else [])
     choices = _choices(evaluated, table)
-    own = [
-        run for run in trained if run.train_count in choices.trains
-    ]  # what is there for itself, not as an oracle
     reached = story.reaches(table, learned, choices.arenas[0])
     findings = story.findings(reached) or story.best_by_reward(table, learned, choices.arenas[0])
     return {
+        "title": grid.title,
         "headline": story.headline(table, choices.trains[0]),
-        "lead": story.lead(table, learned, oracle),
+        "lead": story.lead(table, learned, grid.oracle),
         "findings": findings,
         "goal": [{**reach._asdict(), "met": reach.met} for reach in reached],
         "looks": [look._asdict() for look in looks],
@@ -65,13 +64,13 @@ def content(
         "charts": _charts(choices, looks, table),
         "data": {
             "cells": columns(_row(cell) for cell in table),
-            "curves": columns(_curves(own)),
+            "curves": columns(_curves(own(trained, evaluated))),
             "trains": columns(_trains(choices.trains)),
             "goals": columns(
                 [{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]
             ),
         },
-        "costs": about.costs(own),
+        "costs": about.costs(own(trained, evaluated)),
         "about": about.surroundings(folder, trained),
         "replays": [_plain(replay) for replay in replays],
         "units": {"place": PLACE, "weight": WEIGHT, "kept": KEPT},

@@ -1,6 +1,7 @@
 // The page from top to bottom.
 
 document.title = CONTENT.headline;
+$("#title").textContent = CONTENT.title;
 $("#headline").textContent = CONTENT.headline;
 $("#lead").textContent = CONTENT.lead;
 fill($("#findings"), CONTENT.findings.map(([world, text]) => h("p", { class: "finding" }, h("b", {}, world), " ", text)));

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import interact_env
 from train import checkpoint, evaluate
+from train.benchmark.plan import Run
 from train.benchmark.report import replay
 from train.benchmark.results import Evaluated, Trained
+from train.benchmark.work import RUNS
 
 ROOM = 2_600_000  # characters of all recordings together
 WANTED = (8, 32, 128)  # agents; the nearest that were tested are shown
@@ -49,7 +51,7 @@ def recordings(
 
     Args:
         folder: of the benchmark; a run that is not there, or is damaged, gives a reason instead of a record.
-        trained: the runs; the first seed of each policy is shown, of the training count that most have.
+        trained: the runs, see `own`; the first seed of each policy is shown, at the usual training count.
         evaluated: tells the numbers of agents, and the scripted policies.
         report: called with what is being recorded.
     """
@@ -66,24 +68,20 @@ def recordings(
 
 def run_folder(folder: Path, run: Trained) -> Path:
     """Where a benchmark keeps a run."""
-    return folder / "runs" / run.world / run.policy / run.train_count / str(run.seed)
+    return folder / RUNS / Run(*run[:5]).name
 
 
 def _subjects(trained: Sequence[Trained], evaluated: Sequence[Evaluated]) -> list[_Subject]:
     """Every policy of every world once, learned ones first, in the order of the results."""
-    tested = {
-        (line.policy, line.train_count) for line in evaluated
-    }  # an oracle's run is no policy of its own
-    good = [run for run in trained if not run.error and (run.policy, run.train_count) in tested]
     learned, scripted = [], []
-    for world in dict.fromkeys(run.world for run in good):
-        here = [run for run in good if run.world == world]
+    for world in dict.fromkeys(run.world for run in trained):
+        here = [run for run in trained if run.world == world]
         policies: dict[str, set[str]] = {}
         for run in here:
             policies.setdefault(run.train_count, set()).add(run.policy)
         usual = max(policies, key=lambda count: (len(policies[count]), count.isdecimal()))
         here.sort(key=lambda run: (run.train_count != usual, run.seed))
-        for policy in dict.fromkeys(run.policy for run in good):
+        for policy in dict.fromkeys(run.policy for run in trained):
             learned += [_Subject(policy, run, True) for run in here if run.policy == policy][:1]
         names = [line.policy for line in evaluated if line.world == world and not line.train_count]
         scripted += [_Subject(policy, here[0], False) for policy in dict.fromkeys(names)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from train.benchmark.report.cells import ORACLE, REWARD, SCORE, Cell
+from train.benchmark.report.cells import REWARD, SCORE, Cell
+from train.benchmark.results import ORACLE
 
 RETURN, COLLISIONS = 0.95, 1.1  # the goal: of the oracle's return at least, of its collisions at most
-_MET = "met"
 
 
 class Reach(NamedTuple):

@@ -63,7 +63,7 @@ class Table {
   }
 
   markdown() {
-    const escape = (text) => text.replace(/([\\|`*_<>[\]])/g, "\\$1").replace(/\s+/g, " ");
+    const escape = (text) => text.replace(/[\\|`*_<>]|\](?=\()/g, "\\$&").replace(/\s+/g, " ");
     const [heads, ...lines] = this.texts((text) => `**${text}**`, escape);
     const row = (cells) => `| ${cells.join(" | ")} |`;
     const rule = `|${this.heads.map(({ number }) => (number ? "---:" : "---")).join("|")}|`;
