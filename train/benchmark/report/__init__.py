@@ -9,11 +9,11 @@ from train import disk
 from train.benchmark import results
 from train.benchmark.results import Evaluated, Trained
 
-FILE = "report.html"
+FILE, FIGURES = "report.html", "figures"
 
 
 def write(folder: Path, report: Callable[[str], None] = lambda _: None) -> Path:
-    """Write a benchmark's report.
+    """Write a benchmark's report, and its figures in a folder beside it, as SVG and PNG.
 
     Args:
         folder: of the benchmark: its grid.toml and results.jsonl, and, for the replay, its runs.
@@ -29,6 +29,7 @@ def write(folder: Path, report: Callable[[str], None] = lambda _: None) -> Path:
     from train.benchmark import grid
     from train.benchmark.report.cells import own
     from train.benchmark.report.content import content
+    from train.benchmark.report.figures import figures
     from train.benchmark.report.page import page
     from train.benchmark.report.recordings import recordings
     from train.benchmark.work import GRID
@@ -39,6 +40,9 @@ def write(folder: Path, report: Callable[[str], None] = lambda _: None) -> Path:
     if not evaluated:
         raise ValueError(f"{folder / results.FILE}: nothing has been evaluated yet")
     replays = recordings(folder, own(trained, evaluated), evaluated, report)
-    text = page(content(folder, trained, evaluated, replays, grid.read(folder / GRID)))
-    disk.replace(folder / FILE, text.encode())
+    found = content(folder, trained, evaluated, replays, grid.read(folder / GRID))
+    disk.replace(folder / FILE, page(found).encode())
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for name, data in figures(found):
+        disk.replace(folder / FIGURES / name, data)
     return folder / FILE

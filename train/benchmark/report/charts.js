@@ -74,7 +74,8 @@ function panelOf(kind, chart) {
 /** A world without the chosen measure has nothing to show. */
 function unmeasured() {
   for (const { chart, element } of panels) {
-    if (chart.kind === "transfer") element.hidden = !DATA.cells.some((row) => row.world === chart.name && row.measure === state.measure);
+    if (chart.kind === "transfer") element.hidden = !DATA.cells.some((row) => row.world === chart.name && row.measure === state.measure &&
+      (row.arena === state.arena || row.arena === "as trained"));
   }
 }
 
@@ -98,6 +99,7 @@ function charts() {
       place.append(panelOf(kind, chart));
     }
   }
+  unmeasured();
   watch(unmeasured);
   watch((changed) => {
     const signals = changed.filter((name) => PARAMS.includes(name));

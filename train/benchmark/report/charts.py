@@ -80,13 +80,14 @@ def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]
 
 def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """Reward against agent steps of training; the band spans all seeds."""
+    steps = alt.Axis(tickCount=5, labelExpr="datum.value ? format(datum.value, '~s') : '0'")
     base = (
         _data("curves", height=240)
         .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
         .transform_filter("datum.train == train")
         .encode(
-            x=alt.X("steps:Q").title("agent steps of training").axis(format="~s", tickCount=5),
-            color=_color(looks),
+            x=alt.X("steps:Q").title("agent steps of training").axis(steps),
+            color=_color(looks, [look.name for look in looks if look.learned]),
         )
     )
     y = alt.Y("mean:Q").scale(zero=False).title(None)
@@ -99,19 +100,26 @@ def _data(name: str, height: Any = 300) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=name), width="container", height=height)
 
 
-def _color(looks: Sequence[Series]) -> alt.Color:
-    legend = alt.Legend(orient="right", title=None)
-    return alt.Color("policy:N").scale(domain=[look.name for look in looks]).legend(legend).title("policy")
+def _color(looks: Sequence[Series], shown: Sequence[str] | None = None) -> alt.Color:
+    names = [look.name for look in looks]
+    legend = alt.Legend(
+        orient="right",
+        title=None,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        values=names if shown is None else list(shown),
+    )
+    return alt.Color("policy:N").scale(domain=names).legend(legend).title("policy")
 
 
 def _dash(looks: Sequence[Series]) -> alt.StrokeDash:
     scale = alt.Scale(domain=[look.name for look in looks], range=[look.dash for look in looks])
-    return alt.StrokeDash("policy:N").scale(scale).title("policy")
+    return alt.StrokeDash("policy:N").scale(scale).legend(None)
 
 
 def _shape(looks: Sequence[Series]) -> alt.Shape:
     scale = alt.Scale(domain=[look.name for look in looks], range=[look.shape for look in looks])
-    return alt.Shape("policy:N").scale(scale).title("policy")
+    return alt.Shape("policy:N").scale(scale).legend(None)
 
 
 def _emphasis(strong: float = 1.0, pale: float = _PALE) -> Any:
