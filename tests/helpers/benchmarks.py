@@ -4,7 +4,9 @@ import json
 
 from saved_runs import untrained
 
+from train.benchmark import results
 from train.benchmark.plan import Run
+from train.benchmark.report.cells import own
 
 WORLDS = {
     "colliding": ("colliding_agents_v0", {"vision_radius": 6}),
@@ -88,3 +90,10 @@ def made(folder):
         for policy in POLICIES:
             untrained(run(folder, world, policy), env, policy, scale=0.3, n_agents=8, **parameters)
     return write(folder, found)
+
+
+def read(folder):
+    """Runs and evaluations."""
+    found = results.read(folder / results.FILE)
+    evaluations = [line for line in found if isinstance(line, results.Evaluated)]
+    return own([line for line in found if isinstance(line, results.Trained)], evaluations), evaluations

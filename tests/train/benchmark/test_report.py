@@ -14,7 +14,7 @@ from saved_runs import untrained
 import interact_env
 from train import checkpoint, evaluate
 from train.benchmark import report
-from train.benchmark.report import page, replay, story, theme
+from train.benchmark.report import page, recordings, replay, story, theme
 from train.benchmark.report.cells import Cell
 from train.benchmark.report.content import columns
 from train.benchmark.report.packing import pack
@@ -109,6 +109,17 @@ def test_what_does_not_fit_is_kept_at_fewer_steps(played):
     assert none.every == 0
     assert none.weights is None
     assert none.layers == 2, "and the page can tell why"
+
+
+def test_where_scenes_alone_are_too_much_the_largest_go(tmp_path, monkeypatch):
+    lines = benchmarks.read(benchmarks.made(tmp_path))
+    whole = recordings.recordings(tmp_path, *lines)
+    room = sum(replay.size(one.record) for one in whole if one.record and one.n_agents == 8) // 3
+    monkeypatch.setattr(recordings, "ROOM", room)
+    small = recordings.recordings(tmp_path, *lines)
+    assert sum(replay.size(one.record) for one in small if one.record) <= room
+    assert {one.n_agents for one in small if one.record} == {8}
+    assert {one.reason for one in small if one.n_agents == 16} >= {"16 agents would make the page too large"}
 
 
 def test_agents_that_leave_are_gone_from_the_record():

@@ -80,6 +80,7 @@ def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]
 
 def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """Reward against agent steps of training; the band spans all seeds."""
+    learned = [look for look in looks if look.learned]  # the first, so that colours stay the same
     steps = alt.Axis(tickCount=5, labelExpr="datum.value ? format(datum.value, '~s') : '0'")
     base = (
         _data("curves", height=240)
@@ -87,39 +88,33 @@ def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str,
         .transform_filter("datum.train == train")
         .encode(
             x=alt.X("steps:Q").title("agent steps of training").axis(steps),
-            color=_color(looks, [look.name for look in looks if look.learned]),
+            color=_color(learned),
         )
     )
     y = alt.Y("mean:Q").scale(zero=False).title(None)
     band = base.mark_area().encode(y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.14, 0.03))
-    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(looks))
+    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(learned))
     return _finished(band + line, choices)
 
 
-def _data(name: str, height: Any = 300) -> alt.Chart:
-    return alt.Chart(alt.NamedData(name=name), width="container", height=height)
+def _data(name: str, height: int = 300) -> alt.Chart:
+    chart = alt.Chart(alt.NamedData(name=name), width="container", height=height)
+    return chart.transform_calculate(interval="format(datum.low, '.3f') + ' to ' + format(datum.high, '.3f')")
 
 
-def _color(looks: Sequence[Series], shown: Sequence[str] | None = None) -> alt.Color:
-    names = [look.name for look in looks]
-    legend = alt.Legend(
-        orient="right",
-        title=None,
-        symbolOpacity=1,
-        symbolStrokeWidth=0,
-        values=names if shown is None else list(shown),
-    )
-    return alt.Color("policy:N").scale(domain=names).legend(legend).title("policy")
+def _color(looks: Sequence[Series]) -> alt.Color:
+    legend = alt.Legend(orient="right", title=None)
+    return alt.Color("policy:N").scale(domain=[look.name for look in looks]).legend(legend).title("policy")
 
 
 def _dash(looks: Sequence[Series]) -> alt.StrokeDash:
     scale = alt.Scale(domain=[look.name for look in looks], range=[look.dash for look in looks])
-    return alt.StrokeDash("policy:N").scale(scale).legend(None)
+    return alt.StrokeDash("policy:N").scale(scale).title("policy")
 
 
 def _shape(looks: Sequence[Series]) -> alt.Shape:
     scale = alt.Scale(domain=[look.name for look in looks], range=[look.shape for look in looks])
-    return alt.Shape("policy:N").scale(scale).legend(None)
+    return alt.Shape("policy:N").scale(scale).title("policy")
 
 
 def _emphasis(strong: float = 1.0, pale: float = _PALE) -> Any:
@@ -139,8 +134,7 @@ def _told() -> list[alt.Tooltip]:
         alt.Tooltip("train:N", title="trained with"),
         alt.Tooltip("test:Q", title="tested with"),
         alt.Tooltip("mean:Q", title="value", format=".3f"),
-        alt.Tooltip("low:Q", title="95% from", format=".3f"),
-        alt.Tooltip("high:Q", title="to", format=".3f"),
+        alt.Tooltip("interval:N", title="95% interval"),
         alt.Tooltip("runs:Q"),
     ]
 

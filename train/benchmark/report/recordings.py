@@ -61,9 +61,24 @@ def recordings(
     for subject, n in shown:
         report(f"{subject.policy}, {subject.run.world}, {n} agents")
         made.append(_played(folder, subject, n))
-    episodes = [episode for _, episode in made if episode is not None]
-    records = iter(replay.fitted(episodes, ROOM))
-    return [one if episode is None else one._replace(record=next(records)) for one, episode in made]
+    return _small([one for one, _ in made], [episode for _, episode in made])
+
+
+def _small(found: Sequence[Recording], episodes: Sequence[replay.Episode | None]) -> list[Recording]:
+    """Recordings with their records; where not even the scenes have room, those of most agents go first."""
+    records = iter(replay.fitted([episode for episode in episodes if episode is not None], ROOM))
+    made = [
+        one if episode is None else one._replace(record=next(records))
+        for one, episode in zip(found, episodes, strict=True)
+    ]
+    while sum(replay.size(one.record) for one in made if one.record) > ROOM:
+        most = max(one.n_agents for one in made if one.record)
+        why = f"{most} agents would make the page too large"
+        made = [
+            one._replace(record=None, reason=why) if one.record and one.n_agents == most else one
+            for one in made
+        ]
+    return made
 
 
 def run_folder(folder: Path, run: Trained) -> Path:

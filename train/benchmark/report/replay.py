@@ -1,6 +1,6 @@
 """Episodes for the report's replay: what there is to see at each step, and who attends to whom.
 
-Places are kept to a 2^-14th of the arena's width, attention to 2^-18 (4e-6): whole numbers pack well.
+Places are kept to a 2^-13th of the arena's width, attention to 2^-18 (4e-6): whole numbers pack well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from train.policy import EntityPolicy, joint_observation
 
 STEPS = 60  # of an episode
 KEPT = 12  # others that an agent attends to most, of which the weights are kept
-PLACE, WEIGHT = 2**14, 2**17  # parts of an arena's width, and of 1
+PLACE, WEIGHT = 2**13, 2**17  # parts of an arena's width, and of 1
 _THERE, _FLASH = 1, 2
 _LEAST = 1000  # characters
 Shape = tuple[int, int, float]  # agent, colour, radius
