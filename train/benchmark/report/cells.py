@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from train.benchmark.report.strength import Interval, above, improvement, iqm
 from train.benchmark.results import ORACLE, Evaluated, Trained
-from train.compare import interval
 
 SCORE, REWARD = "score", "reward"
 
@@ -23,7 +24,7 @@ class Cell(NamedTuple):
     train_count: str
     test_count: int
     measure: str
-    mean: float
+    mean: float  # the interquartile one
     low: float  # of the 95% interval
     high: float
     runs: int
@@ -51,7 +52,7 @@ def cells(evaluated: Sequence[Evaluated]) -> list[Cell]:
         for measure, value in {SCORE: score, **line.values}.items():
             if np.isfinite(value):
                 found[line.world, line.arena, line.policy, train, line.test_count, measure].append(value)
-    return [Cell(*place, *interval(values), len(values)) for place, values in found.items()]
+    return [Cell(*place, *iqm([values]), len(values)) for place, values in found.items()]
 
 
 def scores(evaluated: Sequence[Evaluated]) -> list[float]:
@@ -69,3 +70,48 @@ def scores(evaluated: Sequence[Evaluated]) -> list[float]:
             low, high = float(np.mean(least)), float(np.mean(most))
             found.append((line.values["reward"] - low) / (high - low))
     return found
+
+
+class Tested(NamedTuple):
+    """How a policy was trained, and the arena it was tested in."""
+
+    arena: str
+    train_count: str
+    policy: str
+
+
+def strata(evaluated: Sequence[Evaluated]) -> dict[Tested, dict[tuple[str, int], list[float]]]:
+    """Scores of runs by world and number of agents, of learned policies, where there is an oracle."""
+    found: dict[Tested, dict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line, score in zip(evaluated, scores(evaluated), strict=True):
+        if np.isfinite(score) and line.train_count and line.policy != ORACLE:
+            tested = Tested(line.arena, line.train_count, line.policy)
+            found[tested][line.world, line.test_count].append(score)
+    return found
+
+
+def overall(evaluated: Sequence[Evaluated]) -> Iterator[tuple[Tested, int, Interval]]:
+    """Interquartile means over worlds and runs, by number of agents."""
+    for tested, places in strata(evaluated).items():
+        for count in sorted({count for _, count in places}):
+            yield tested, count, iqm([runs for (_, n), runs in places.items() if n == count])
+
+
+def profiles(evaluated: Sequence[Evaluated]) -> Iterator[tuple[Tested, float, Interval]]:
+    """The share of runs above each score, over worlds and numbers of agents."""
+    for tested, places in strata(evaluated).items():
+        for threshold in np.linspace(0, 1.2, 25):
+            yield tested, float(threshold), above(list(places.values()), threshold)
+
+
+def improvements(evaluated: Sequence[Evaluated]) -> Iterator[tuple[Tested, str, Interval]]:
+    """The probability that a run of a policy is better than one of another, in the same world and number."""
+    found = strata(evaluated)
+    for one, other in itertools.combinations(found, 2):
+        places = [place for place in found[one] if place in found[other]]
+        if one[:2] == other[:2] and places:
+            mean, low, high = improvement(
+                [found[one][place] for place in places], [found[other][place] for place in places]
+            )
+            yield one, other.policy, Interval(mean, low, high)
+            yield other, one.policy, Interval(1 - mean, 1 - high, 1 - low)

@@ -88,6 +88,7 @@ function subtitles(kind) {
     transfer: () => `${label()}, ${trained()}${arena()}`,
     heat: () => `${CONTENT.labels[measures[0]]}, ${state.world}${arena()}`,
     learning: () => `reward per agent step, ${trained()}`,
+    statistics: () => `scores, ${trained()}${arena()}`,
   }[kind] ?? (() => "");
 }
 

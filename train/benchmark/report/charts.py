@@ -35,12 +35,16 @@ class Choices(NamedTuple):
 
 def transfer(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """A measure against the number of agents that it was tested with."""
-    clamped = f"measure == '{SCORE}' ? clamp(datum.%s, {FLOOR}, {CEILING}) : datum.%s"
     base = (
         _data("cells")
         .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
         .transform_filter(f"({_HERE}) && ({_TRAINED}) && datum.measure == measure")
-        .transform_calculate(**{f"y_{name}": clamped % (name, name) for name in ("mean", "low", "high")})
+        .transform_calculate(
+            **{
+                f"y_{name}": f"measure == '{SCORE}' ? {_clamped(name)} : datum.{name}"
+                for name in ("mean", "low", "high")
+            }
+        )
         .encode(x=_counts("test", choices), color=_color(looks))
     )
     y = alt.Y("y_mean:Q").scale(zero=False).title(None)
@@ -70,10 +74,8 @@ def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]
         stroke=alt.value(alt.ExprRef("paper")),
         tooltip=_told(),
     )
-    dark = f"datum.mean > {0.55 if measure == SCORE else 1e9}"
     text = base.mark_text(fontSize=12).encode(
-        text=alt.Text("mean:Q", format=".2f"),
-        color=alt.condition(dark, alt.value(alt.ExprRef("paper")), _ink()),
+        text=alt.Text("mean:Q", format=".2f"), color=_over(0.55 if measure == SCORE else 1e9)
     )
     return _finished((box + text).properties(title=alt.TitleParams(policy)), choices)
 
@@ -95,6 +97,69 @@ def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str,
     band = base.mark_area().encode(y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.14, 0.03))
     line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(learned))
     return _finished(band + line, choices)
+
+
+def overall(choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
+    """Score over all worlds and runs against the number of agents."""
+    learned = [look for look in looks if look.learned]
+    base = (
+        _data("overall", height=240)
+        .transform_filter(f"({_HERE}) && datum.train == train")
+        .transform_calculate(**{f"y_{name}": _clamped(name) for name in ("mean", "low", "high")})
+        .encode(x=_counts("test", choices), color=_color(learned))
+    )
+    y = alt.Y("y_mean:Q").scale(zero=False).title(None)
+    band = base.mark_area().encode(
+        y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03)
+    )
+    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(learned))
+    point = base.mark_point().encode(y=y, opacity=_emphasis(), shape=_shape(learned))
+    return _finished(alt.layer(_trained(choices), _goal(), band, line, point), choices)
+
+
+def profiles(choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
+    """The share of runs above each score."""
+    learned = [look for look in looks if look.learned]
+    base = (
+        _data("profiles", height=240)
+        .transform_filter(f"({_HERE}) && datum.train == train")
+        .encode(x=alt.X("score:Q").title("score"), color=_color(learned))
+    )
+    y = alt.Y("mean:Q").axis(format="%").title(None).scale(domain=[0, 1])
+    band = base.mark_area(interpolate="step-after").encode(
+        y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.12, 0.03)
+    )
+    line = base.mark_line(interpolate="step-after").encode(
+        y=y, opacity=_emphasis(), strokeDash=_dash(learned)
+    )
+    return _finished(band + line, choices)
+
+
+def improvements(choices: Choices, policies: Sequence[str]) -> dict[str, Any]:
+    """How probable it is that the policy of a row is better than that of a column."""
+    base = (
+        _data("improvements", height=34 * len(policies))
+        .transform_filter(f"({_HERE}) && datum.train == train")
+        .encode(
+            x=alt.X("other:N")
+            .title("than")
+            .sort(list(policies))
+            .axis(labelAngle=0, labelLimit=90, domain=False, ticks=False),
+            y=alt.Y("policy:N").title("better").sort(list(policies)).axis(domain=False, ticks=False),
+        )
+    )
+    box = base.mark_rect(cornerRadius=4, strokeWidth=2).encode(
+        color=alt.Color("mean:Q").scale(domain=[0, 1]).legend(None),
+        stroke=alt.value(alt.ExprRef("paper")),
+        tooltip=[
+            alt.Tooltip("policy:N", title="better"),
+            alt.Tooltip("other:N", title="than"),
+            alt.Tooltip("mean:Q", title="probability", format=".2f"),
+            alt.Tooltip("interval:N", title="95% interval"),
+        ],
+    )
+    text = base.mark_text(fontSize=12).encode(text=alt.Text("mean:Q", format=".2f"), color=_over(0.55))
+    return _finished(box + text, choices)
 
 
 def _data(name: str, height: int = 300) -> alt.Chart:
@@ -153,6 +218,15 @@ def _trained(choices: Choices) -> alt.Chart:
     return base.mark_rect(opacity=0.07, clip=True).encode(
         x=_counts("low", choices), x2="high:Q", color=_ink()
     )
+
+
+def _clamped(name: str) -> str:
+    return f"clamp(datum.{name}, {FLOOR}, {CEILING})"
+
+
+def _over(value: float) -> Any:
+    """A colour that can be read on a heat map, light or dark."""
+    return alt.condition(f"datum.mean > {value}", alt.value(alt.ExprRef("paper")), _ink())
 
 
 def _ink() -> Any:

@@ -11,7 +11,17 @@ import numpy as np
 
 from train.benchmark.grid import Grid
 from train.benchmark.report import about, charts, story, theme
-from train.benchmark.report.cells import REWARD, SCORE, Cell, cells, own
+from train.benchmark.report.cells import (
+    REWARD,
+    SCORE,
+    Cell,
+    Tested,
+    cells,
+    improvements,
+    overall,
+    own,
+    profiles,
+)
 from train.benchmark.report.recordings import Recording
 from train.benchmark.report.replay import KEPT, PLACE, WEIGHT
 from train.benchmark.results import ORACLE, Evaluated, Trained
@@ -65,6 +75,11 @@ def content(
         "data": {
             "cells": columns(_row(cell) for cell in table),
             "curves": columns(_curves(own(trained, evaluated))),
+            "overall": columns({**_tested(t), "test": n, **i._asdict()} for t, n, i in overall(evaluated)),
+            "profiles": columns({**_tested(t), "score": x, **i._asdict()} for t, x, i in profiles(evaluated)),
+            "improvements": columns(
+                {**_tested(t), "other": name, **i._asdict()} for t, name, i in improvements(evaluated)
+            ),
             "trains": columns(_trains(choices.trains)),
             "goals": columns(
                 [{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]
@@ -74,7 +89,7 @@ def content(
         "about": about.surroundings(folder, trained),
         "replays": [_plain(replay) for replay in replays],
         "units": {"place": PLACE, "weight": WEIGHT, "kept": KEPT},
-        "center": "means",
+        "center": "interquartile means",
     }
 
 
@@ -117,12 +132,27 @@ def _charts(choices: charts.Choices, looks: Sequence[theme.Series], table: Seque
         "learning": [
             _chart(world, "world", charts.learning(world, choices, looks)) for world in choices.worlds
         ],
+        "statistics": _statistics(choices, looks, list(rows)) if choices.measures[0] == SCORE else [],
     }
 
 
+def _statistics(
+    choices: charts.Choices, looks: Sequence[theme.Series], policies: Sequence[str]
+) -> list[dict[str, Any]]:
+    return [
+        _chart("All worlds together", "", charts.overall(choices, looks)),
+        _chart("Performance profiles", "", charts.profiles(choices, looks)),
+        _chart("Probability of improvement", "", charts.improvements(choices, policies)),
+    ]
+
+
 def _chart(name: str, by: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """A chart of the rows whose column `by` holds `name`."""
+    """A chart of the rows whose column `by` holds `name`; "": of all rows."""
     return {"name": name, "by": by, "spec": spec}
+
+
+def _tested(tested: Tested) -> dict[str, str]:
+    return {"arena": tested.arena, "train": tested.train_count, "policy": tested.policy}
 
 
 def _row(cell: Cell) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def _whole(kind: str, chart: Mapping[str, Any], world: str, content: Mapping[str
 def _said(kind: str, world: str, content: Mapping[str, Any]) -> str:
     """What a chart shows, in words, as the page's script has them."""
     first = {name: values[0] for name, values in content["choices"].items()}
-    measure = content["labels"]["reward" if kind == "learning" else first["measures"]]
+    measure = (
+        "scores"
+        if kind == "statistics"
+        else content["labels"]["reward" if kind == "learning" else first["measures"]]
+    )
     trained = f"trained with {first['trains']} agents" if kind != "heat" else ""
     arena = first["arenas"] if kind != "learning" else ""
     return ", ".join(filter(None, (measure, world, trained, arena)))

@@ -78,9 +78,10 @@ function about() {
 }
 
 const learned = CONTENT.looks.filter((look) => look.learned).map((look) => look.name);
-const [first, second] = $$(".legend");
-legend(first, CONTENT.looks.map((look) => look.name));
-legend(second, learned);
+legend($("#transfer .legend"), CONTENT.looks.map((look) => look.name));
+for (const place of $$("#seeds .legend, #learning .legend")) legend(place, learned);
+$("#seeds").hidden = !CONTENT.charts.statistics.length;
+controls($("#seeds-controls"), ["arena", "train"]);
 controls($("#transfer-controls"), ["measure", "arena", "train"]);
 controls($("#heat-controls"), ["world", "arena"]);
 controls($("#learning-controls"), ["train"]);

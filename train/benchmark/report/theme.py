@@ -90,6 +90,7 @@ def config(theme: Theme, looks: Sequence[Series]) -> dict[str, Any]:
             "labelLimit": 220,
             "symbolSize": 90,
             "symbolStrokeWidth": 0,
+            "symbolStrokeColor": "transparent",
             "symbolOpacity": 1,
         },
         "title": {"color": theme.ink, "fontSize": 14, "fontWeight": 600, "anchor": "start", "offset": 12},
