@@ -146,7 +146,7 @@ def weights_of_torch(folder, world, policy_name, n_agents, step):
 
 def test_it_is_small_and_shows_every_figure(page, folder):
     assert (folder / "report.html").stat().st_size < LARGEST
-    for kind, n in (("transfer", 3), ("heat", 4), ("learning", 3)):
+    for kind, n in (("transfer", 3), ("heat", 4), ("statistics", 3), ("learning", 3)):
         charts = page.locator(f"[data-chart={kind}] .chart svg")
         assert charts.count() == n
         for k in range(n):
@@ -320,7 +320,7 @@ def test_tables_sort_and_copy(page):
 
 
 @pytest.mark.parametrize("kind", ["SVG", "PNG"])
-@pytest.mark.parametrize("figure", ["transfer", "heat", "learning"])
+@pytest.mark.parametrize("figure", ["transfer", "heat", "statistics", "learning"])
 def test_figures_are_saved(page, tmp_path, kind, figure):
     with page.expect_download() as waiting:
         page.click(f"[data-chart={figure}] .saves >> nth=0 >> text={kind}")

@@ -14,10 +14,11 @@ from saved_runs import untrained
 import interact_env
 from train import checkpoint, evaluate
 from train.benchmark import report
-from train.benchmark.report import page, recordings, replay, story, theme
-from train.benchmark.report.cells import Cell
+from train.benchmark.report import page, recordings, replay, story, strength, theme
+from train.benchmark.report.cells import Cell, cells, scores
 from train.benchmark.report.content import columns
 from train.benchmark.report.packing import pack
+from train.benchmark.results import Evaluated
 from train.policy import joint_observation
 
 
@@ -143,6 +144,36 @@ def test_columns_number_their_texts():
     assert columns([]) == {}
 
 
+def test_strength_in_known_cases():
+    runs = [[0.0, 1.0, 2.0, 3.0, 100.0]]
+    assert strength.iqm(runs).mean == 2.0, "a quarter of five is one run on either side"
+    assert strength.iqm([[1.0]]) == (1.0, 1.0, 1.0)
+    assert strength.above([[0.1, 0.5], [0.9, 0.9]], 0.3).mean == 0.75
+    assert strength.improvement([[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]).mean == 0.5
+    assert strength.improvement([[2.0, 3.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]).mean == 0.5
+    certain = strength.improvement([[2.0, 3.0]], [[0.0, 1.0]])
+    assert certain == (1.0, 1.0, 1.0)
+    spread = strength.iqm([np.random.default_rng(0).normal(size=400)])
+    assert spread.low < 0 < spread.high
+    # The interquartile mean's standard error for normal runs is about 1.1 / sqrt(n).
+    assert spread.high - spread.low == pytest.approx(2 * 1.96 * 1.1 / 20, rel=0.15)
+
+
+def test_scores_are_0_for_random_and_1_for_the_oracle():
+    lines = [
+        Evaluated("w", policy, train, "constant density", 0, n, 1, {"reward": reward}, 0.0)
+        for policy, train, n, reward in (
+            ("random", "", 8, -1.0), ("oracle", "8", 8, 1.0), ("sa", "8", 8, 0.5), ("sa", "8", 16, 0.5),
+        )
+    ]  # fmt: skip
+    assert scores(lines)[:3] == [0.0, 1.0, 0.75]
+    assert np.isnan(scores(lines)[3]), "there is no oracle"
+    table = cells(lines)
+    assert {(c.policy, c.test_count) for c in table if c.measure == "score"} == {
+        ("random", 8), ("oracle", 8), ("sa", 8),
+    }  # fmt: skip
+
+
 def test_no_two_of_many_policies_look_alike():
     looks = theme.series([f"policy {k}" for k in range(20)], ["random"], ["oracle"])
     assert len({(look.light, str(look.dash), look.shape) for look in looks}) == len(looks)
@@ -195,3 +226,7 @@ def test_runs_that_are_gone_cost_the_replay_alone(tmp_path):
     assert reasons["sa"] == "runs/w/sa/8/constantdensity/0 holds no checkpoint"
     assert all(one["record"] is None for one in content["replays"])
     assert content["headline"] == "Trained with 8 agents, tested with 4 to 16"
+    figures = {file.name for file in (tmp_path / "figures").iterdir()}
+    assert {"transfer-w.svg", "heat-w-sa.png", "learning-w.png"} <= figures
+    assert (tmp_path / "figures" / "transfer-w.png").read_bytes().startswith(b"\x89PNG")
+    assert "oracle" in (tmp_path / "figures" / "transfer-w.svg").read_text()

@@ -137,15 +137,14 @@ def profiles(choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
 
 def improvements(choices: Choices, policies: Sequence[str]) -> dict[str, Any]:
     """How probable it is that the policy of a row is better than that of a column."""
+    bare = alt.Axis(title=None, domain=False, ticks=False, labelLimit=120)
+    slanted = alt.Axis(title=None, domain=False, ticks=False, labelLimit=120, labelAngle=-35)
     base = (
         _data("improvements", height=34 * len(policies))
         .transform_filter(f"({_HERE}) && datum.train == train")
         .encode(
-            x=alt.X("other:N")
-            .title("than")
-            .sort(list(policies))
-            .axis(labelAngle=0, labelLimit=90, domain=False, ticks=False),
-            y=alt.Y("policy:N").title("better").sort(list(policies)).axis(domain=False, ticks=False),
+            x=alt.X("other:N", sort=list(policies), axis=slanted),
+            y=alt.Y("policy:N", sort=list(policies), axis=bare),
         )
     )
     box = base.mark_rect(cornerRadius=4, strokeWidth=2).encode(

@@ -168,20 +168,24 @@ function facts(step) {
   $("#replay-facts").textContent = parts.join(" · ");
 }
 
+const layerOf = (map) => Math.floor(map / replay.scene.record.heads) + 1;
+const headOf = (map) => (map % replay.scene.record.heads) + 1;
+const inWords = (map) => `layer ${layerOf(map)}, head ${headOf(map)}`;
+const inShort = (map) => `${layerOf(map)}.${headOf(map)}`;
+
 /** A small picture of each layer and head. */
 function maps() {
   const { layers, heads, every } = replay.scene.record;
   const choose = (map) => { replay.map = map; maps(); redraw(); };
-  const button = (map, text) =>
-    h("button", { type: "button", class: "map", "aria-pressed": String(replay.map === map), onclick: () => choose(map) },
-      h("canvas", { "data-map": map }), h("span", {}, text));
-  const made = Array.from({ length: layers * heads }, (_, k) =>
-    button(k, `layer ${Math.floor(k / heads) + 1}, head ${(k % heads) + 1}`));
+  const button = (_, map) =>
+    h("button", { type: "button", class: "map", "aria-label": inWords(map), "aria-pressed": String(replay.map === map), onclick: () => choose(map) },
+      h("canvas", { "data-map": map }), h("span", {}, inShort(map)));
+  const made = Array.from({ length: layers * heads }, button);
   const mean = h("button", { type: "button", class: "plain", "aria-pressed": String(replay.map < 0), onclick: () => choose(-1) }, "Mean of the last layer");
   const focused = $$("#maps button").indexOf(document.activeElement);
   // A row a layer, where the heads are few enough.
   $("#maps").style.gridTemplateColumns = heads <= 4 ? `repeat(${heads}, minmax(0, 7.5rem))` : "repeat(auto-fill, minmax(5.5rem, 1fr))";
-  fill($("#maps"), every ? [mean, ...made] : []);
+  fill($("#maps"), every ? [h("p", {}, mean, "or one layer.head"), ...made] : []);
   if (focused >= 0) $$("#maps button")[focused]?.focus();
 }
 
@@ -210,7 +214,7 @@ function readout(agent, attended, step) {
   };
   const line = (one, name) => h("tr", { "data-agent": one.other }, h("th", { scope: "row" }, name), columns.map(cell(one)));
   others.sort((a, b) => shownOf(b.weights) - shownOf(a.weights));
-  const heading = (k) => h("th", { scope: "col" }, h("abbr", { title: `layer ${Math.floor(k / heads) + 1}, head ${(k % heads) + 1}` }, `${Math.floor(k / heads) + 1}.${(k % heads) + 1}`));
+  const heading = (k) => h("th", { scope: "col" }, h("abbr", { title: inWords(k) }, inShort(k)));
   fill($("#weights"), h("table", { "data-agent": agent, "data-step": replay.scene.keptStep(step) },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "to"), columns.map(heading))),
     h("tbody", {}, own.weights.some(Boolean) ? [line(own, "itself")] : [], others.map((one) => line(one, String(one.other))))));

@@ -133,20 +133,21 @@ def fitted(episodes: Sequence[Episode], room: int) -> list[Record]:
 
     Each may be as large as the others; attention that does not fit is kept at every second, fourth ... step.
     """
+    ladders = [_ladder(episode) for episode in episodes]
     limit = room
     while True:
-        records = [_within(episode, limit) for episode in episodes]
+        records = [next((r for r in ladder if size(r) <= limit), ladder[-1]) for ladder in ladders]
         if sum(map(size, records)) <= room or limit < _LEAST:
             return records
         limit = limit * 3 // 4
 
 
-def _within(episode: Episode, limit: int) -> Record:
-    record, every = recorded(episode, 1), 2
-    while record.every and size(record) > limit:
-        record = recorded(episode, every if every < len(episode.attention) else 0)
-        every *= 2
-    return record
+def _ladder(episode: Episode) -> list[Record]:
+    """Records of an episode, the largest first; the last without attention."""
+    steps = (2**k for k in range(len(episode.attention).bit_length()))
+    return [recorded(episode, every) for every in steps if every < len(episode.attention)] + [
+        recorded(episode, 0)
+    ]
 
 
 def recorded(episode: Episode, every: int) -> Record:
