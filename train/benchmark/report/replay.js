@@ -192,11 +192,12 @@ function maps() {
 /** The numbers behind the lines. */
 function readout(agent, attended, step) {
   const { layers, heads, every } = replay.scene.record;
-  const key = [replay.recordings.indexOf(replay.now), agent, every ? replay.scene.keptStep(step) : -1, replay.map].join();
+  const key = [replay.recordings.indexOf(replay.now), agent, replay.agent, every ? replay.scene.keptStep(step) : -1, replay.map].join();
   if (readout.shown === key) return;
   readout.shown = key;
   const title = !every
     ? layers ? "Its attention was left out, to make this file small." : "This policy weighs no pairs: there is no attention to show."
+    : agent < 0 && replay.agent >= 0 ? `Agent ${replay.agent} has left.`
     : agent < 0 ? "Choose an agent to see its attention."
     : `Agent ${agent} at step ${replay.scene.keptStep(step)}`;
   $("#inside-title").textContent = title;

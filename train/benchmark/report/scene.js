@@ -1,6 +1,11 @@
 // A recorded episode: unpacked, and drawn. Lengths are in the world's units, y points up.
 
-const SHADES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00"]; // of the viewer's palette
+// The viewer's palette, and lighter for the dark.
+const SHADES = {
+  light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00"],
+  dark: ["#3a9be0", "#f0b02a", "#2fbf92", "#dd90bb", "#8ccdf5", "#f0e442", "#ff8242"],
+};
+const shade = (color) => SHADES[state.theme][color % SHADES.light.length];
 const THERE = 1, FLASH = 2;
 
 /** What pack() of packing.py packed, as an Int32Array. */
@@ -183,7 +188,7 @@ function drawScene(canvas, scene, time, view, { agent = -1, links = [], inner = 
   for (const { of, color, k: at } of lines) {
     if (of >= 0 && !scene.isThere(time, of)) continue;
     const [x, y] = scene.point(time, at), [u, v] = scene.point(time, at + 2);
-    context.strokeStyle = context.fillStyle = color < 0 ? ink("edge") : SHADES[color % SHADES.length];
+    context.strokeStyle = context.fillStyle = color < 0 ? ink("edge") : shade(color);
     line(x, y, u - x, v - y, point);
     for (const [a, b] of images(u, v, 0)) disc(context, a, b, 2 * point);
   }
@@ -201,7 +206,7 @@ function drawScene(canvas, scene, time, view, { agent = -1, links = [], inner = 
     if (!(flag & THERE)) return;
     const pixels = Math.max(radius * scale, least);
     for (const [u, v] of images(...scene.point(time, 2 * circle), pixels / scale)) {
-      context.fillStyle = SHADES[color % SHADES.length];
+      context.fillStyle = shade(color);
       disc(context, u, v, pixels);
       if (flag & FLASH) ring(context, u, v, pixels, Math.max(2 * point, 0.25 * pixels), ink("flash"));
       if (of === agent && of >= 0) {
@@ -215,7 +220,7 @@ function drawScene(canvas, scene, time, view, { agent = -1, links = [], inner = 
     const [dx, dy] = scene.point(time, at + 2);
     const length = Math.hypot(dx, dy) * scale;
     if (length < 3 * point) continue;
-    context.strokeStyle = context.fillStyle = color < 0 ? ink("arrow") : SHADES[color % SHADES.length];
+    context.strokeStyle = context.fillStyle = color < 0 ? ink("arrow") : shade(color);
     for (const [u, v] of images(...scene.point(time, at), length / scale)) arrow(context, u, v, dx * scale, -dy * scale, length, point);
   }
   if (!inner) border(context, scene, view, ink);
