@@ -31,6 +31,8 @@ _CGROUPS = (
     ("memory.max", "memory.current", "inactive_file "),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file "),
 )
+# Of a network that a pass of shapes alone cannot go through.
+LOOKS_AT_NUMBERS = (DataDependentOutputException, DynamicOutputShapeException)
 _SCALARS = 9  # float32 numbers of an agent at a step in a rollout, temporary ones of its end among them
 
 
@@ -147,7 +149,7 @@ def activations(batch: interact_env.WorldBatch, network: Mapping[str, Any]) -> i
             mask, sight = torch.ones(1, n, dtype=torch.bool), torch.ones(1, n, n, dtype=torch.bool)
             model(torch.zeros(1, n, len(batch.columns)), mask, sight if sight_is_limited(batch) else None)
             own = sum(parameter.nbytes for parameter in model.parameters())
-    except (DataDependentOutputException, DynamicOutputShapeException):
+    except LOOKS_AT_NUMBERS:
         return 0
     return max(0, sum(kept.values()) - own)
 

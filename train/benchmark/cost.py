@@ -67,10 +67,14 @@ def _forward(grid: Grid, run: Run, n: int) -> float:
 
 @functools.cache
 def _of_a_pass(columns: Any, n_actions: int, n: int, sight: bool, **network: Any) -> float:
-    with FakeTensorMode(), FlopCounterMode(display=False) as counted, torch.no_grad():
-        model = EntityActorCritic(columns, n_actions, **network)
-        mask = torch.ones(1, n, dtype=torch.bool)
-        model(torch.zeros(1, n, len(columns)), mask, mask.expand(n, n)[None] if sight else None)
+    """Counted in a pass of tensors that have shapes and no numbers; 0 for a policy that looks at these."""
+    try:
+        with FakeTensorMode(), FlopCounterMode(display=False) as counted, torch.no_grad():
+            model = EntityActorCritic(columns, n_actions, **network)
+            mask = torch.ones(1, n, dtype=torch.bool)
+            model(torch.zeros(1, n, len(columns)), mask, mask.expand(n, n)[None] if sight else None)
+    except memory.LOOKS_AT_NUMBERS:
+        return 0.0
     return float(counted.get_total_flops())
 
 

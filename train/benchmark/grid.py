@@ -13,8 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 import interact_env
 from interact_env.population import population
-from policies import files
-from policies.registry import interaction
+from policies import files, find
 from train import evaluate
 from train.benchmark.lines import Where, toml_line
 from train.config import TrainConfig, count
@@ -207,7 +206,7 @@ def _checks(grid: Grid) -> Iterator[tuple[Where, Callable[[], object]]]:
         yield ("policies", k), partial(_policy, grid, name)
     yield ("oracle",), partial(_policy, grid, grid.oracle)
     for name, architecture in grid.architectures.items():
-        yield ("architectures", name, "policy"), partial(interaction, architecture.policy)
+        yield ("architectures", name, "policy"), partial(find, architecture.policy)
     yield ("training",), partial(_options, grid.training)
     for name, architecture in grid.architectures.items():
         yield ("architectures", name, "training"), partial(_options, architecture.training)
@@ -225,7 +224,7 @@ def _options(given: dict[str, Any]) -> None:
 
 def _policy(grid: Grid, name: str) -> None:
     if name not in grid.architectures:
-        interaction(name)
+        find(name)
 
 
 def _world(place: Place) -> None:

@@ -99,8 +99,8 @@ def _tell(grid: Grid, out: Path, workers: int) -> None:
     need, run = cost.most_memory(grid, training)
     free = memory.available("cpu")
     console.print(
-        f"about {_time(cost.seconds(grid, tasks, workers))} with {workers} workers; at most {need / 1e6:,.0f} MB each ({run.name}), "
-        f"of {free / 1e9:.1f} GB that are free",
+        f"about {_time(cost.seconds(grid, tasks, workers))} with {workers} workers; "
+        f"at most {need / 1e6:,.0f} MB each ({run.name}), of {free / 1e9:.1f} GB that are free",
         highlight=False,
     )
     if need * workers > free:
