@@ -1,6 +1,7 @@
 """The report's data: what is recorded, packed, embedded and said."""
 
 import base64
+import dataclasses
 import json
 import re
 import zlib
@@ -14,11 +15,13 @@ from saved_runs import untrained
 import interact_env
 from train import checkpoint, evaluate
 from train.benchmark import report
-from train.benchmark.report import page, recordings, replay, story, strength, theme
+from train.benchmark.plan import Run
+from train.benchmark.report import about, page, recordings, replay, story, strength, theme
 from train.benchmark.report.cells import Cell, cells, scores
 from train.benchmark.report.content import columns
 from train.benchmark.report.packing import pack
-from train.benchmark.results import Evaluated
+from train.benchmark.results import Evaluated, Trained
+from train.config import TrainConfig
 from train.policy import joint_observation
 
 
@@ -216,6 +219,28 @@ def test_a_report_needs_results(tmp_path):
     benchmarks.write(tmp_path, [benchmarks.trained("w", "sa", "8", 0)])
     with pytest.raises(ValueError, match=r"results\.jsonl: nothing has been evaluated yet"):
         report.write(tmp_path)
+
+
+def test_runs_tell_how_they_were_made(tmp_path):
+    run = Trained("w", "sa", "2-16", "constant density", 3, 1, 1, 1.0, [], "")
+    failed = run._replace(seed=4, error="why")
+    folder = tmp_path / "runs" / Run(*run[:5]).name
+    folder.mkdir(parents=True)
+    given = TrainConfig(out=tmp_path, n_agents="2-16", seed=3, env_params=("shape=square", "radius=1"))
+    told = {"config": dataclasses.asdict(given), "versions": {"torch": "2"}, "threads": 1, "revision": None}
+    (folder / "config.json").write_text(json.dumps(told, default=str))
+    (tmp_path / "grid.toml").write_text("title = 'x'")
+    assert about.surroundings(tmp_path, [run, failed, failed]) == {
+        "grid": "title = 'x'",
+        "commands": [
+            f"interact-env benchmark grid.toml --out {tmp_path.name}",
+            "interact-env train --env colliding_agents_v0 --policy sa --n-agents 2-16 "
+            "--env-params shape=square radius=1 --seed 3",
+        ],
+        "facts": [("threads", "1", 1), ("torch", "2", 1)],
+        "failed": ["sa in w, trained with 2-16, seed 4: why"],
+    }
+    assert about.surroundings(tmp_path, [failed, failed._replace(error="")])["failed"] == []
 
 
 def test_runs_that_are_gone_cost_the_replay_alone(tmp_path):

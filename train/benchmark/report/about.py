@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,23 +16,27 @@ from train import directory
 from train.benchmark.report.recordings import run_folder
 from train.benchmark.results import Trained
 from train.benchmark.work import GRID
+from train.config import TrainConfig
 
 _LARGEST_GRID = 2**16  # bytes
+_TOLD = ("env", "policy", "n_agents", "seed")  # options of a training, though at their defaults
+_UNTOLD = ("out", "save_every")
 
 
 def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
     """What the runs say of how they were made.
 
     Returns:
-        "grid": the text of the grid, "commands", "facts": (name, value, number of runs), and "failed".
+        "grid": the text of the grid; "commands", the benchmark's and those that would train its runs one
+        by one; "facts": (name, value, number of runs); and "failed".
     """
-    commands: Counter[str] = Counter()
+    commands = [shlex.join(["interact-env", "benchmark", GRID, "--out", folder.name])]
     facts: Counter[tuple[str, str]] = Counter()
     for run in trained:
         found = _started(run_folder(folder, run))
-        argv = found.get("command")
-        if isinstance(argv, list) and argv:
-            commands[shlex.join(["interact-env", *map(str, argv[1:])])] += 1
+        given = found.get("config")
+        if isinstance(given, dict):
+            commands.append(_command(given))
         versions = found.get("versions")
         if isinstance(versions, dict):
             facts.update((str(name), str(value)) for name, value in versions.items())
@@ -39,10 +44,23 @@ def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
         facts.update((name, str(found[name])) for name in names if found.get(name) is not None)
     return {
         "grid": _grid(folder / GRID),
-        "commands": list(commands),
+        "commands": list(dict.fromkeys(commands)),
         "facts": sorted((*fact, n) for fact, n in facts.items()),
         "failed": list(dict.fromkeys(_failures(trained))),
     }
+
+
+def _command(given: dict[str, Any]) -> str:
+    """What trains a run of this configuration."""
+    words = ["interact-env", "train"]
+    for field in dataclasses.fields(TrainConfig):
+        value = given.get(field.name, field.default)
+        told = field.name in _TOLD or value not in (field.default, [])
+        if field.name in _UNTOLD or not told:
+            continue
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
 
 
 def _failures(trained: Sequence[Trained]) -> Iterator[str]:
