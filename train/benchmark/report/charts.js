@@ -22,7 +22,9 @@ function specification(chart, legends) {
   const values = { ...state, ink: config.title.color, paper: config.background };
   for (const param of spec.params) if (param.name in values) param.value = values[param.name];
   const ours = (name) => DATA[name].filter((row) => !chart.by || !(chart.by in row) || row[chart.by] === chart.name);
-  spec.datasets = Object.fromEntries(Object.keys(DATA).map((name) => [name, ours(name)]));
+  const text = JSON.stringify(chart.spec);
+  const read = Object.keys(DATA).filter((name) => text.includes(`{"name":"${name}"}`));
+  spec.datasets = Object.fromEntries(read.map((name) => [name, ours(name)]));
   delete spec.config;
   return [spec, config];
 }

@@ -16,7 +16,7 @@ from train.benchmark.report.cells import SCORE
 from train.benchmark.report.theme import LIGHT, Series
 
 GOAL = 0.95  # of the oracle's return
-FLOOR, CEILING = -0.5, 1.25  # what is beyond is drawn there, and told exactly in the tooltip
+FLOOR, CEILING = -0.5, 1.5  # what is beyond is drawn there, and told exactly in the tooltip
 _PALE = 0.12
 _FOCUS = "focus == '' || datum.policy == focus"
 _HERE = "datum.arena == arena || datum.arena == 'as trained'"
@@ -188,7 +188,7 @@ def _emphasis(strong: float = 1.0, pale: float = _PALE) -> Any:
 def _counts(field: str, choices: Choices) -> alt.X:
     span = [min(choices.counts), max(choices.counts)]
     x = alt.X(f"{field}:Q").scale(type="log", base=2, domain=span, nice=False)
-    axis = alt.Axis(values=list(choices.counts), format="d", labelOverlap=True)
+    axis = alt.Axis(values=list(choices.counts), format=",d", labelOverlap=True)
     return x.axis(axis).title("agents tested, log scale")
 
 
@@ -196,7 +196,7 @@ def _told() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("policy:N"),
         alt.Tooltip("train:N", title="trained with"),
-        alt.Tooltip("test:Q", title="tested with"),
+        alt.Tooltip("test:Q", title="tested with", format=",d"),
         alt.Tooltip("mean:Q", title="value", format=".3f"),
         alt.Tooltip("interval:N", title="95% interval"),
         alt.Tooltip("runs:Q"),
@@ -207,7 +207,7 @@ def _goal() -> alt.LayerChart:
     """A line across, and its name."""
     base = alt.Chart(alt.NamedData(name="goals")).transform_filter("datum.measure == measure").encode(y="y:Q")
     rule = base.mark_rule(strokeDash=[3, 3], opacity=0.45).encode(color=_ink())
-    text = base.mark_text(align="right", baseline="top", dy=4, opacity=0.7)
+    text = base.mark_text(align="left", dx=6, opacity=0.7)
     return rule + text.encode(x=alt.value("width"), text="name:N", color=_ink())
 
 

@@ -81,9 +81,7 @@ def content(
                 {**_tested(t), "other": name, **i._asdict()} for t, name, i in improvements(evaluated)
             ),
             "trains": columns(_trains(choices.trains)),
-            "goals": columns(
-                [{"measure": SCORE, "y": charts.GOAL, "name": f"goal, {charts.GOAL:.0%} of the oracle"}]
-            ),
+            "goals": columns([{"measure": SCORE, "y": charts.GOAL, "name": "goal"}]),
         },
         "costs": about.costs(own(trained, evaluated)),
         "about": about.surroundings(folder, trained),

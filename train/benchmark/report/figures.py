@@ -39,7 +39,9 @@ def _whole(kind: str, chart: Mapping[str, Any], world: str, content: Mapping[str
     spec = {**chart["spec"], "width": _WIDTH, "padding": 16, "title": title}
     if world:
         spec["params"] = [{**p, "value": world} if p["name"] == "world" else p for p in spec["params"]]
-    spec["datasets"] = {name: _rows(table) for name, table in content["data"].items()}
+    text = json.dumps(chart["spec"])
+    read = [name for name in content["data"] if json.dumps({"name": name}) in text]
+    spec["datasets"] = {name: _rows(content["data"][name]) for name in read}
     del spec["config"]
     return spec
 

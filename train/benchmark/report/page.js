@@ -36,7 +36,7 @@ function goal() {
   fill($("#goal-rows"), worlds.map((world) => {
     const here = CONTENT.goal.filter((reach) => reach.world === world);
     return here.length
-      ? [h("div", { class: "panel" }, h("h3", {}, world, h("small", {}, `among ${here[0].test_count} agents`)), h("ul", { class: "reaches" }, here.map(line)))]
+      ? [h("div", { class: "panel" }, h("h3", {}, world, h("small", {}, `among ${here[0].test_count.toLocaleString("en")} agents`)), h("ul", { class: "reaches" }, here.map(line)))]
       : [];
   }));
 }

@@ -121,7 +121,7 @@ function results() {
       };
     }),
   ]);
-  return [[{ text: "policy" }, { text: "trained with" }, ...tested.map((n) => ({ text: String(n), number: true }))], lines];
+  return [[{ text: "policy" }, { text: "trained with" }, ...tested.map((n) => ({ text: n.toLocaleString("en"), number: true }))], lines];
 }
 
 function tables() {
