@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from interact_env.engine import WorldBatch
+from interact_env.engine.cells import ROUNDING
 from interact_env.engine.cpu import fields
-from interact_env.engine.pairs import ROUNDING
 from interact_env.engine.random import Key
 from interact_env.render.scene import checked
 from interact_env.spaces import EntityBox

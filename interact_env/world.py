@@ -56,7 +56,8 @@ class Pairs(NamedTuple):
 
     The engine chooses the order, and which pairs it need not ask for: `pair` reads no other rows of
     `state` than i and j, which is what the phases before it left, and not the field that it is summed
-    into. Floats are added in the order of j.
+    into. Floats are added in the order of j. It may be asked about i and i too, or about a row of zeros, and
+    the answer dropped: so several pairs can be done at a time.
 
     Attributes:
         pair: rule pair(params, state, i, j) -> what agent i gets from j: a number, or a tuple of M.

@@ -6,6 +6,7 @@ Three modules, called as `Interaction.forward` says; usable alone on any (batch,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import mul
@@ -35,6 +36,7 @@ from policies.sums import (
     khatri_rao,
     linear_sum,
     product_sum,
+    products,
     softmax_pair_sum,
     softmax_sum,
     softmax_weights,
@@ -49,12 +51,17 @@ class SelfAttention(Interaction):
     With a rotation R, q, k and v are turned to \(R(x) q, R(x) k, R(x) v\) and the result back by
     \(R(-x_i)\): it depends on displacements only.
 
+    Two remedies for a mean that cannot count, with n the number of those that count for i: `count` hands
+    log(1 + n) on beside the result; `sharpen` multiplies the scores by s log(1 + n), with s learned for each
+    head, so that many others do not blur the few that matter.
+
     q comes from x; k and v from `memory` (by default x too).
 
     Cost: softmax, and linear with `visible`, O(L^2); linear without it O(L), where that is cheaper.
 
     Source: Vaswani et al. 2017 (softmax); Ustaomeroglu and Qu 2025, arXiv 2506.06179 (linear); Su et al.
-    2021, arXiv 2104.09864 (rotation of q and k); the rotation of v and the constant are ours.
+    2021, arXiv 2104.09864 (rotation of q and k); Nakanishi 2025, arXiv 2501.19399 (`sharpen`); the rotation
+    of v and the constant are ours.
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class SelfAttention(Interaction):
         d_head: int | None = None,
         *,
         kind: str = "softmax",
+        count: bool = False,
+        sharpen: bool = False,
         exclude_self: bool = True,
         causal: bool = False,
     ) -> None:
@@ -74,6 +83,8 @@ class SelfAttention(Interaction):
             n_heads: number of heads.
             d_head: width of q, k and v of a head; None: d_model / n_heads. Even where a rotation is used.
             kind: "softmax" or "linear".
+            count: tell how many there are; of a softmax.
+            sharpen: let a softmax be the sharper the more there are.
             exclude_self: leave j = i out of the sum.
             causal: leave j > i out of the sum, for sequences.
 
@@ -83,6 +94,11 @@ class SelfAttention(Interaction):
         super().__init__(d_model, exclude_self=exclude_self, causal=causal)
         self.n_heads, self.d_head = n_heads, head_width(d_model, n_heads, d_head)
         self.kind = one_of("kind", kind, ("softmax", "linear"))
+        if kind == "linear" and (count or sharpen):
+            raise ValueError("count and sharpen must be False for kind 'linear': a sum counts by itself")
+        self.count = nn.Linear(1, d_model, bias=False) if count else None
+        # 1 for eight others at the start.
+        self.sharpness = nn.Parameter(torch.full((n_heads, 1, 1), 1 / math.log(9))) if sharpen else None
         self.query = nn.Linear(d_model, n_heads * self.d_head, bias=False)
         self.key_value = nn.Linear(d_model, 2 * n_heads * self.d_head, bias=False)
         self.out = nn.Linear(n_heads * self.d_head, d_model)
@@ -90,15 +106,25 @@ class SelfAttention(Interaction):
     def answer(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """The sum over j."""
         q, k, v = self._project(x, memory, rotation)
-        y = softmax_sum(q, k, v, reach.pairs()) if self.kind == "softmax" else linear_sum(q, k, v, reach)
+        if self.kind == "linear":
+            return self._out(linear_sum(q, k, v, reach), rotation)
+        pairs = reach.pairs()
+        found = self._out(softmax_sum(self._sharpened(q, pairs), k, v, pairs), rotation)
+        return found if self.count is None else found + self.count(_log_count(pairs, found)[:, 0])
+
+    def _out(self, y: Tensor, rotation: Rotation) -> Tensor:
         return self.out(turn_back(join_heads(y), rotation.values))
+
+    def _sharpened(self, q: Tensor, pairs: Tensor) -> Tensor:
+        return q if self.sharpness is None else q * (self.sharpness * _log_count(pairs, q))
 
     def pair_weights(self, x: Tensor, memory: Tensor, rotation: Rotation, reach: Reach) -> Tensor:
         """What multiplies v_j in the sum."""
         q, k, _ = self._project(x, memory, rotation)
-        scores = q @ k.transpose(-1, -2)
         if self.kind == "softmax":
-            return softmax_weights(scores * self.d_head**-0.5, reach.pairs())
+            pairs = reach.pairs()
+            return softmax_weights(products(self._sharpened(q, pairs), k) * self.d_head**-0.5, pairs)
+        scores = q @ k.transpose(-1, -2)
         return (SUM_SCALE * scores).masked_fill(~reach.pairs(), 0.0)
 
     def _project(self, x: Tensor, memory: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,6 +133,11 @@ class SelfAttention(Interaction):
         q = turned_heads(self.query(x), self.n_heads, rotation.scores)
         k = turned_heads(k, self.n_heads, rotation.scores)
         return q, k, turned_heads(v, self.n_heads, rotation.values)
+
+
+def _log_count(pairs: Tensor, like: Tensor) -> Tensor:
+    """Log of 1 + how many count for each, (B, 1, L, 1)."""
+    return pairs.sum(-1, keepdim=True).to(like.dtype).log1p()
 
 
 class HyperFeatureAttention(Interaction):

@@ -46,7 +46,10 @@ def define(
         y = _hyper_attention(module, x, memory, rotation, pairs)
     else:
         raise TypeError(f"{type(module).__name__} has no definition here")
-    return module.out(y.flatten(2))
+    found = module.out(y.flatten(2))
+    if isinstance(module, SelfAttention) and module.count is not None:
+        found = found + (1 + pairs.sum(-1, keepdim=True)).to(found.dtype).log() @ module.count.weight.T
+    return found
 
 
 def _self_attention(
@@ -55,11 +58,11 @@ def _self_attention(
     q = _turned(_heads(module.query(x), module), rotation.scores)
     k, v = (_heads(t, module) for t in module.key_value(memory).chunk(2, dim=-1))
     scores = torch.einsum("bihd,bjhd->bhij", q, _turned(k, rotation.scores))
-    if module.kind == "softmax":
-        weights = _softmax(scores / module.d_head**0.5, pairs[:, None])
-    else:
-        weights = SUM_SCALE * scores * pairs[:, None]
-    return _sum_over_pairs(weights, v, rotation)
+    if module.kind == "linear":
+        return _sum_over_pairs(SUM_SCALE * scores * pairs[:, None], v, rotation)
+    if module.sharpness is not None:
+        scores = scores * module.sharpness * (1 + pairs.sum(-1)).to(scores.dtype).log()[:, None, :, None]
+    return _sum_over_pairs(_softmax(scores / module.d_head**0.5, pairs[:, None]), v, rotation)
 
 
 def _hyper_feature_attention(

@@ -97,6 +97,8 @@ def _mixed(d_model: int, n_heads: int, d_head: int) -> MixedAttention:
 
 register("sa", partial(SelfAttention, kind="softmax"), "self-attention: a softmax mean over the others")
 register("sa_linear", partial(SelfAttention, kind="linear"), "self-attention, a plain sum")
+register("sa_count", partial(SelfAttention, count=True), "self-attention that is told how many there are")
+register("sa_sharp", partial(SelfAttention, sharpen=True), "self-attention, the sharper the more there are")
 register("hfa", _by_features, "attention by a product over features")
 register("hfa_linear", partial(_by_features, kind="linear"), "the same, a plain sum")
 register("ha", partial(HyperAttention, kind="softmax"), "attention over pairs of others; cost L^3")

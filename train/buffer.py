@@ -81,7 +81,10 @@ class EntityRolloutBuffer:
     def minibatches(self, batch_size: int, ranks: Ranks = ALONE) -> Iterator[Minibatch]:
         """Every (step, world) once, in random order, `batch_size` at a time."""
         n = self.mask.shape[0] * self.mask.shape[1]
-        for chosen in order(n, ranks).to(self.device).split(batch_size):
+        turn = order(n, ranks)
+        if self.device.type == "cuda":
+            turn = turn.pin_memory()  # so that the copy need not be waited for
+        for chosen in turn.to(self.device, non_blocking=True).split(batch_size):
             yield self._minibatch(chosen)
 
     def _minibatch(self, chosen: Tensor) -> Minibatch:

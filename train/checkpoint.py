@@ -158,7 +158,10 @@ def save(
     Raises:
         FloatingPointError: a weight or another number is not finite; nothing has been written.
     """
-    for name, tensor in {**snapshot.tensors, **snapshot.weights}.items():
+    weights, tensors = (
+        {k: v.cpu() for k, v in part.items()} for part in (snapshot.weights, snapshot.tensors)
+    )
+    for name, tensor in {**tensors, **weights}.items():
         if not torch.isfinite(tensor).all():
             raise FloatingPointError(f"{name} is not finite: not saved")
     run.mkdir(parents=True, exist_ok=True)
@@ -168,9 +171,9 @@ def save(
     meta = {name: about[name] for name in ("env", "parameters", "run")} | {"numbers": dict(snapshot.numbers)}
     contents = {
         files.CONFIG: _json(about["config"]),
-        files.WEIGHTS: _safetensors(snapshot.weights),
+        files.WEIGHTS: _safetensors(weights),
         META: _json(meta),
-        TRAINING: _safetensors(snapshot.tensors),
+        TRAINING: _safetensors(tensors),
     }
     listed = {name: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for name, d in contents.items()}
     manifest = _json({"format": FORMAT, "files": listed})

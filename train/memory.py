@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 import interact_env
+from interact_env.memory import as_text, free_memory
 from policies import EntityActorCritic
 from train.policy import n_outputs
 from train.ranks import Ranks
@@ -26,11 +26,6 @@ from train.update import at_once
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# Of version 2 and 1: the limit, what is used, and how much of that files are cached in.
-_CGROUPS = (
-    ("memory.max", "memory.current", "inactive_file "),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file "),
-)
 # Of a network that a pass of shapes alone cannot go through.
 LOOKS_AT_NUMBERS = (DataDependentOutputException, DynamicOutputShapeException)
 _SCALARS = 9  # float32 numbers of an agent at a step in a rollout, temporary ones of its end among them
@@ -87,10 +82,10 @@ def check(
         "network": "--d-model or --n-layers" if device == "cpu" else "--batch-size",
     }
     largest = max(parts, key=lambda name: parts[name])
-    listed = ", ".join(f"{name} {_size(local * n)}" for name, n in parts.items())
+    listed = ", ".join(f"{name} {as_text(local * n)}" for name, n in parts.items())
     raise ValueError(
-        f"the training would need {total} bytes of memory ({listed}), and {free} ({_size(free)}) are free on "
-        f"{device}: lower {lower[largest]}, or the number of agents"
+        f"the training would need {total} bytes of memory ({listed}), and {free} ({as_text(free)}) are free "
+        f"on {device}: lower {lower[largest]}, or the number of agents"
     )
 
 
@@ -161,23 +156,4 @@ def sight_is_limited(batch: interact_env.WorldBatch) -> bool:
 
 def available(device: str) -> int:
     """Bytes that are free on a device."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    for most, now, cached in _CGROUPS:  # a container's limit, if it has one
-        with contextlib.suppress(OSError, ValueError, StopIteration):
-            limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in (most, now))
-            lines = Path("/sys/fs/cgroup", now).with_name("memory.stat").read_text().splitlines()
-            # What files are cached in is given back when it is wanted.
-            used -= next(int(line.split()[1]) for line in lines if line.startswith(cached))
-            free = min(free, max(0, limit - used))
-    return free
-
-
-def _size(n: float) -> str:
-    """Bytes as people read them."""
-    power = min(4, int(np.log10(max(1, n)) // 3))
-    return f"{n / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,7 +17,7 @@ from train.buffer import EntityRolloutBuffer, Minibatch
 from train.cuts import Cuts
 from train.policy import EntityPolicy, Observation, joint_observation
 from train.ranks import ALONE, Ranks
-from train.totals import Totals
+from train.totals import Totals, on_host
 from train.update import NUMBERS, Coefficients, at_once, explained_variance, losses, ready
 from train.vec_env import AgentVecEnv
 
@@ -68,7 +69,7 @@ class EntityPPO(PPO):
         raise NotImplementedError("set_env: make a new EntityPPO, and give it this one's policy.state_dict()")
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "ranks", "totals", "_cuts", "_bad"]
+        return [*super()._excluded_save_params(), "ranks", "totals", "_cuts", "_bad", "_update"]
 
     def _setup_model(self) -> None:
         self.n_envs = self.batch.n_worlds
@@ -83,6 +84,7 @@ class EntityPPO(PPO):
         self._piece = at_once(self.batch.n_slots, self.device.type)
         self.rollout_buffer = EntityRolloutBuffer(n_steps, self.batch, self.device)
         self._cuts = Cuts(n_steps, self.batch, self.device)
+        self._bad, self._update = torch.zeros((), device=self.device), dict[str, Tensor]()
         for tensor in self.policy.state_dict().values():
             self.ranks.same(tensor)
         self._start_counting()
@@ -124,8 +126,7 @@ class EntityPPO(PPO):
             self._cuts.bootstrap(rollout_buffer, self._values)
             last = self._values(joint_observation(self.batch, self.device))
             rollout_buffer.finish(last, self.gamma, self.gae_lambda)
-        self.ep_info_buffer.extend(self.totals.finish(self.ranks))  # type: ignore[union-attr]
-        self._log_rollout()
+        self._look()
         callback.on_rollout_end()
         return True
 
@@ -150,7 +151,8 @@ class EntityPPO(PPO):
             torch.as_tensor(a).to(self.device) for a in (*step, batch.over)
         )
         buffer.rewards[t], buffer.terminated[t] = reward, terminated
-        if self._cuts.room:
+        buffer.truncated[t] = False
+        if self._cuts.room and not (self._looks and not truncated.any()):
             last = joint_observation(batch, self.device)
             buffer.truncated[t] = last["mask"] & truncated[:, None]
             self._cuts.add(t, truncated, last)
@@ -166,6 +168,22 @@ class EntityPPO(PPO):
     def _values(self, obs: Observation) -> Tensor:
         with products.fastest():
             return torch.where(obs["mask"], self.policy._network(obs)[1], 0)
+
+    def _look(self) -> None:
+        """The only look that the host takes in an iteration: at a rollout, and at the update before it."""
+        seen = (*self.totals.found(self.ranks), self._bad, *self._update.values())
+        sums, ended, *update = on_host(*seen)
+        self.ep_info_buffer.extend(self.totals.finish(sums, ended))  # type: ignore[union-attr]
+        self._log_rollout()
+        self._log_update(*update)
+
+    def look_at_update(self) -> None:
+        """Log an update that no rollout follows.
+
+        Raises:
+            FloatingPointError: its loss or gradient was not finite, and so left out.
+        """
+        self._log_update(*on_host(self._bad, *self._update.values()))
 
     def _log_rollout(self) -> None:
         n, reward, metrics = self.totals.rates()
@@ -185,7 +203,8 @@ class EntityPPO(PPO):
         self._update_learning_rate(self.policy.optimizer)
         coefficients = self._coefficients()
         numbers: list[Tensor] = []
-        stop, self._bad = False, torch.zeros((), device=self.device)
+        stop = False
+        self._bad.zero_()
         with products.fastest():
             for _ in range(self.n_epochs):
                 first = len(numbers)
@@ -198,7 +217,13 @@ class EntityPPO(PPO):
                 self._n_updates += 1
                 if stop:
                     break
-        self._log_update(torch.stack(numbers), first, coefficients)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", coefficients.clip_range)
+        if coefficients.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)
+        self._update = self._findings(torch.stack(numbers), first)
+        if self._looks:
+            self.look_at_update()
 
     def _coefficients(self) -> Coefficients:
         left = self._current_progress_remaining
@@ -233,7 +258,7 @@ class EntityPPO(PPO):
         if self._looks and bad:
             raise FloatingPointError("the loss or its gradient is not finite")
         clip_grads_with_norm_(self.policy.parameters(), self.max_grad_norm, norm)
-        self._bad = torch.maximum(self._bad, bad.float())
+        self._bad.copy_(torch.maximum(self._bad, bad.float()))
         if optimizer.param_groups[0].get("fused"):
             # As torch's GradScaler does: the step is skipped on the device, and the host need not know yet.
             optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
@@ -247,28 +272,26 @@ class EntityPPO(PPO):
         for g, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             g.copy_(total.view(g.shape))
 
-    def _log_update(self, numbers: Tensor, last_epoch: int, coefficients: Coefficients) -> None:
-        """The only look that the host takes at an update.
+    def _findings(self, numbers: Tensor, last_epoch: int) -> dict[str, Tensor]:
+        """What is to be known of an update, on the device.
 
         Args:
             numbers: `NUMBERS` of every minibatch.
             last_epoch: the first minibatch of the last epoch.
-            coefficients: of the loss.
         """
         buffer = self.rollout_buffer
         explained = explained_variance(buffer.state_returns, buffer.state_values, buffer.mask, self.ranks)
         numbers = self.ranks.total(numbers)
-        means = dict(zip(NUMBERS, numbers.mean(dim=0), strict=True))
-        means["approx_kl"], means["loss"] = numbers[last_epoch:, 3].mean(), numbers[-1, -1]
-        means["explained_variance"] = explained
+        found = dict(zip(NUMBERS, numbers.mean(dim=0), strict=True))
+        found["approx_kl"], found["loss"] = numbers[last_epoch:, 3].mean(), numbers[-1, -1]
+        found["explained_variance"] = explained
         if hasattr(self.policy, "log_std"):
-            means["std"] = self.policy.log_std.detach().exp().mean()
-        bad, *values = torch.stack([self._bad, *(v.float() for v in means.values())]).tolist()
+            found["std"] = self.policy.log_std.detach().exp().mean()
+        return found
+
+    def _log_update(self, bad: np.ndarray, *found: np.ndarray) -> None:
+        names, self._update = list(self._update), {}
         if bad:
             raise FloatingPointError("the loss or its gradient is not finite")
-        for name, value in zip(means, values, strict=True):
-            self.logger.record(f"train/{name}", value)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", coefficients.clip_range)
-        if coefficients.clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", coefficients.clip_range_vf)
+        for name, value in zip(names, found, strict=True):
+            self.logger.record(f"train/{name}", float(value))

@@ -53,6 +53,25 @@ class Ranks(NamedTuple):
             dist.all_gather(parts, flat)
         return torch.cat([p.view(part.dtype).view(part.shape) for p in parts], dim)
 
+    @contextlib.contextmanager
+    def agreed(self) -> Iterator[None]:
+        """With what all must be able to do before they go on; if one cannot, all end, and it alone tells why.
+
+        Raises:
+            SystemExit: it was another that could not, with status 1.
+        """
+        failed: Exception | None = None
+        try:
+            yield
+        except Exception as error:  # whatever it is: the others must hear of it
+            failed = error
+        fine = self.joined(torch.tensor([failed is None])).tolist()
+        if all(fine):
+            return
+        if failed is None or self.rank != fine.index(False):
+            raise SystemExit(1) from failed
+        raise failed
+
     def same(self, tensor: Tensor) -> None:
         """Give all processes what the first one has, in place."""
         if self.size > 1:
@@ -61,14 +80,16 @@ class Ranks(NamedTuple):
 
 
 ALONE = Ranks()
+# What gloo says of it, in a plain RuntimeError.
+_CONNECTION = ("gloo", "connection", "peer", "timed out")
 
 
 @contextlib.contextmanager
-def together() -> Iterator[Ranks]:
-    """With the other processes that torchrun started, if it did.
+def together(device: str) -> Iterator[Ranks]:
+    """With the other processes that torchrun started, if it did; each has a GPU, unless `device` is "cpu".
 
     Raises:
-        ValueError: torch was built without torch.distributed.
+        ValueError: torch was built without torch.distributed, or there are too few GPUs.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -76,9 +97,15 @@ def together() -> Iterator[Ranks]:
         return
     if not dist.is_available():
         raise ValueError(f"WORLD_SIZE is {size}, but this torch was built without torch.distributed")
-    cuda = torch.cuda.is_available()
+    cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        local, here = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        n = torch.cuda.device_count()
+        if here > n:
+            if local:
+                raise SystemExit(1)  # the first tells
+            raise ValueError(f"{here} processes, and {n} GPUs: start one for each, or use --device cpu")
+        torch.cuda.set_device(local)
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     try:
         yield Ranks(dist.get_rank(), size)
@@ -90,8 +117,8 @@ def together() -> Iterator[Ranks]:
 def _meeting() -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
+        if not isinstance(error, dist.DistError) and not any(word in reason.lower() for word in _CONNECTION):
+            raise
         raise OSError(f"another process of this training has ended: {reason}") from error

@@ -73,10 +73,10 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
 
 def _tensors(model: EntityPPO) -> dict[str, Tensor]:
     """Worlds and running episodes, of all processes side by side, and random generators, which are alike."""
-    found = {f"worlds.{name}": torch.as_tensor(array) for name, array in model.batch.save().items()}
-    found |= {f"episodes.{name}": getattr(model.totals, name) for name in _EPISODES}
+    found = {f"worlds.{name}": torch.as_tensor(array) for name, array in model.batch.copies().items()}
+    found |= {f"episodes.{name}": _copy(getattr(model.totals, name)) for name in _EPISODES}
     seed = found.pop(f"worlds.{_SEED}")
-    found = {name: model.ranks.joined(_copy(array)) for name, array in found.items()}
+    found = {name: model.ranks.joined(array) for name, array in found.items()}
     found[f"worlds.{_SEED}"] = seed
     found["random.torch"] = torch.get_rng_state()
     # numpy's global generator, which shuffles the minibatches.

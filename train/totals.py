@@ -9,6 +9,15 @@ from torch import Tensor
 from train.ranks import Ranks
 
 
+def on_host(*tensors: Tensor) -> list[np.ndarray]:
+    """Tensors as float64 on the host, which waits for their device once."""
+    flat = torch.cat([tensor.flatten().double() for tensor in tensors]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    return [
+        part.reshape(tensor.shape) for part, tensor in zip(np.split(flat, ends[:-1]), tensors, strict=True)
+    ]
+
+
 class Totals:
     """Sums over the living agents of a rollout, and over the episodes that are running; on one device."""
 
@@ -41,11 +50,15 @@ class Totals:
         self.joined &= ~over[:, None]
         self.length.masked_fill_(over, 0)
 
-    def finish(self, ranks: Ranks) -> list[dict[str, float]]:
+    def found(self, ranks: Ranks) -> tuple[Tensor, Tensor]:
+        """What `finish` has to be given, as the host sees it: of all processes."""
+        return ranks.total(self._sums), ranks.joined(self._ended, dim=2)
+
+    def finish(self, sums: np.ndarray, ended: np.ndarray) -> list[dict[str, float]]:
         """Look at a rollout: mean return per agent and length of the episodes that ended, in their order."""
-        self._rates = ranks.total(self._sums).tolist()
-        ended, returns, lengths = ranks.joined(self._ended, dim=2).cpu().unbind(1)
-        there = ended.bool()
+        self._rates = sums.tolist()
+        over, returns, lengths = ended.swapaxes(0, 1)
+        there = over != 0
         pairs = zip(returns[there].tolist(), lengths[there].tolist(), strict=True)
         return [{"r": r, "l": n} for r, n in pairs]
 

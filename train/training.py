@@ -63,14 +63,15 @@ def train(config: TrainConfig, report: Report = lambda _: None) -> int:
         BlockingIOError: another process trains in it.
         FloatingPointError: loss, gradients or outputs were no longer finite; the last checkpoint stays.
     """
-    config.validate()
-    with together() as ranks:
-        model, about = _model(config, ranks)
-        if ranks.rank:
-            return _learn(model, config, about, None, report)
-        with directory.locked(config.out):
-            about["run"] = directory.create(config)
-            return _learn(model, config, about, None, report)
+    with together(config.device) as ranks, contextlib.ExitStack() as held:
+        with ranks.agreed():
+            network = _checked(config, ranks)
+            if ranks.rank == 0:
+                held.enter_context(directory.locked(config.out))
+                directory.create(config)
+        model = _model(config, ranks, network)
+        about = {} if ranks.rank else _about(config, network)  # the first alone sees the disk, and saves
+        return _learn(model, config, about, None, report)
 
 
 def resume(
@@ -95,19 +96,21 @@ def resume(
         LoadError: the checkpoint is damaged, or of another configuration.
         ValueError, BlockingIOError, FloatingPointError: as `train`.
     """
-    config.validate()
-    with together() as ranks, contextlib.nullcontext() if ranks.rank else directory.locked(config.out):
-        digest = directory.digest(config.out)
-        saved = _saved(config, which, digest)
-        model, about = _model(config, ranks)
-        about["run"] = digest
-        best = None if saved is None else _go_on(model, about, saved)
+    with together(config.device) as ranks, contextlib.ExitStack() as held:
+        with ranks.agreed():
+            network = _checked(config, ranks)
+            if ranks.rank == 0:
+                held.enter_context(directory.locked(config.out))
+            saved = _saved(config, which)
+        model, about = _model(config, ranks, network), _about(config, network)
+        with ranks.agreed():
+            best = None if saved is None else _go_on(model, about, saved)
         for differs in [] if ranks.rank else directory.gone_on(config):
             note(differs)
         return _learn(model, config, about, best, report)
 
 
-def _saved(config: TrainConfig, which: str, digest: str) -> Checkpoint | None:
+def _saved(config: TrainConfig, which: str) -> Checkpoint | None:
     """The checkpoint to go on from, if there is one, before anything is built as a file says."""
     kept = checkpoint.kept(config.out)
     if not kept and which == checkpoint.LATEST and not (config.out / which).exists():
@@ -117,7 +120,7 @@ def _saved(config: TrainConfig, which: str, digest: str) -> Checkpoint | None:
     except policies.LoadError as error:
         others = f" (others, for --checkpoint: {', '.join(reversed(kept))})" if kept else ""
         raise policies.LoadError(f"{error}{others}") from None
-    if saved.run != digest:
+    if saved.run != directory.digest(config.out):
         there = config.out / directory.CONFIG
         raise policies.LoadError(f"{there}: is not that which {saved.path} was made with")
     here = interact_env.world(config.env).name, config.env_parameters()
@@ -140,9 +143,21 @@ def _go_on(model: EntityPPO, about: dict[str, Any], saved: Checkpoint) -> float 
     return best
 
 
-def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]]:
-    """The model at its start, with a process's share of the worlds, and what checkpoints say about it."""
+def _checked(config: TrainConfig, ranks: Ranks) -> dict[str, Any]:
+    """Keyword arguments of the network, once all is known to be possible; nothing is allocated yet."""
+    config.validate()
     threads(config.threads)
+    device = pick_device(config.device)
+    ranks.share("--n-worlds", config.n_worlds)
+    ranks.share("--batch-size", config.batch_size)
+    one = interact_env.make_batch(config.env, **config.env_parameters())
+    network = network_of(config, one)
+    memory.check(one, network, dataclasses.asdict(config), ranks, device)
+    return network
+
+
+def _model(config: TrainConfig, ranks: Ranks, network: dict[str, Any]) -> EntityPPO:
+    """The model at its start, with a process's share of the worlds."""
     memory.keep_freed()
     device = pick_device(config.device)
     if config.deterministic:
@@ -150,16 +165,10 @@ def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]
         torch.use_deterministic_algorithms(True)
     elif device == "cuda":
         torch.set_float32_matmul_precision("high")  # products of TF32: 10 bits of each factor, sums of 24
-    parameters = config.env_parameters()
     n_worlds = ranks.share("--n-worlds", config.n_worlds)
-    ranks.share("--batch-size", config.batch_size)
-    one = interact_env.make_batch(config.env, **parameters)
-    network = network_of(config, one)
-    memory.check(one, network, dataclasses.asdict(config), ranks, device)
-    first = ranks.rank * n_worlds
-    where = {"device": worlds_device(device), "first_world": first}
-    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **parameters)
-    model = EntityPPO(
+    where = {"device": worlds_device(device), "first_world": ranks.rank * n_worlds}
+    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **config.env_parameters())
+    return EntityPPO(
         EntityPolicy,
         env,
         ranks=ranks,
@@ -175,7 +184,12 @@ def _model(config: TrainConfig, ranks: Ranks) -> tuple[EntityPPO, dict[str, Any]
         device=device,
         policy_kwargs=network,
     )
-    return model, checkpoint.setup(interact_env.world(config.env).name, parameters, network)
+
+
+def _about(config: TrainConfig, network: dict[str, Any]) -> dict[str, Any]:
+    """What checkpoints say of the model, and of how the run was started."""
+    about = checkpoint.setup(interact_env.world(config.env).name, config.env_parameters(), network)
+    return about | {"run": directory.digest(config.out)}
 
 
 def _learn(
@@ -198,6 +212,7 @@ def _learn(
                     log_interval=None,  # type: ignore[arg-type]  # the keeper logs: at the same steps whenever the run was stopped
                     reset_num_timesteps=done == 0,
                 )
+                model.look_at_update()
                 keeper.take()
                 keeper.save()
             except Stop as stop:

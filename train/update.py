@@ -46,16 +46,15 @@ def ready(part: Minibatch, normalize: bool, ranks: Ranks) -> tuple[Minibatch, Te
         ranks: of the processes.
     """
     mask, advantages = part.observation["mask"], part.advantages
-    n = ranks.total(mask.sum().float())
+    # They are zero where no agent is. In float64 the squares need no centring.
+    wide = advantages.double()
+    n, total, squares = ranks.total(torch.stack([mask.sum().double(), wide.sum(), wide.square().sum()]))
     if not normalize:
-        return part, n
-
-    def mean(x: Tensor) -> Tensor:
-        return ranks.total(torch.where(mask, x, 0).sum() / n)
-
-    centred = advantages - mean(advantages)
-    deviation = (mean(centred.square()) * n / (n - 1)).sqrt()
-    return part._replace(advantages=torch.where(n > 1, centred / (deviation + 1e-8), advantages)), n
+        return part, n.float()
+    mean = total / n
+    deviation = ((squares - n * mean.square()).clamp(min=0) / (n - 1)).sqrt()
+    normal = ((wide - mean) / (deviation + 1e-8)).float()
+    return part._replace(advantages=torch.where(n > 1, normal, advantages)), n.float()
 
 
 def losses(policy: EntityPolicy, part: Minibatch, n: Tensor, c: Coefficients) -> Tensor:

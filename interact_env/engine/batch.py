@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +13,14 @@ from gymnasium import spaces
 from interact_env import check
 from interact_env.engine import cpu
 from interact_env.engine.cpu import max_threads
+from interact_env.memory import as_text
 from interact_env.population import population
 from interact_env.world import World, precision
 
 __all__ = ["Array", "Step", "WorldBatch", "max_threads"]
 
+# What a GPU needs, and the name to import it by.
+_GPU_PACKAGES = (("torch", "torch"), ("numba-cuda", "numba_cuda"))
 # numpy.ndarray on the CPU, torch.Tensor on a GPU.
 Array = Any
 
@@ -76,7 +80,7 @@ class WorldBatch:
                 pairs too, and `dtype` is "float32" or "float64".
 
         Raises:
-            ValueError: a value is not allowed, by name, or there is no such device.
+            ValueError: a value is not allowed, by name, there is no such device, or not so much memory.
         """
         self.world = world
         self.params = world.params(parameters)
@@ -92,14 +96,16 @@ class WorldBatch:
         self._engine = _engine(device, world, self.action_space, n_threads)
         self.device = self._engine.device
         counts = cpu.Counts(np.array(drawn.counts, np.int64), drawn.thresholds())
+        self._check_memory()
+        state, clock, out, over = self._blank(self.n_worlds)
         self._arrays = cpu.Arrays(
             params=self._on_device(self.params),
             seed=self._engine.array(np.zeros(3, np.uint64)),
             population=self._on_device(counts),
-            state=self._blank_state(),
-            clock=self._on_device(cpu.Clock(*(np.full(self.n_worlds, v, np.int64) for v in (-1, 0, 0)))),
-            out=self._blank_result(),
-            over=self._engine.array(np.ones(self.n_worlds, np.bool_)),
+            state=self._on_device(state),
+            clock=self._on_device(clock),
+            out=self._on_device(out),
+            over=self._engine.array(over),
         )
         self._engine.bind(self._arrays)
         self._set_seed(seed)
@@ -215,7 +221,11 @@ class WorldBatch:
 
     def save(self) -> dict[str, np.ndarray]:
         """Copies in numpy of every array that the future depends on, to `restore` on any device."""
-        return {name: self._engine.host(array).copy() for name, array in self._named().items()}
+        return {name: self._engine.host(array) for name, array in self.copies().items()}
+
+    def copies(self) -> dict[str, Array]:
+        """What `save` gives, where it is: on a GPU nothing waits for it."""
+        return {name: self._engine.copy(array) for name, array in self._named().items()}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Go back to a `save` of a batch of the same world and parameters.
@@ -310,23 +320,31 @@ class WorldBatch:
         """A NamedTuple with its numpy arrays on the device, its scalars as they are."""
         return type(fields)(*(self._engine.array(f) if isinstance(f, np.ndarray) else f for f in fields))
 
-    def _blank_state(self) -> Any:
-        one = self.world.blank(self.params)
-        zeros = (
-            np.zeros((self.n_worlds, *f.shape), self.dtype if f.dtype.kind == "f" else f.dtype) for f in one
-        )
-        return self._on_device(type(one)(*zeros))
+    def _check_memory(self) -> None:
+        """Refuse what would not fit, before any of it is taken: the system might end the process instead."""
+        state, clock, out, over = self._blank(1)
+        parts = (*state * self._engine.states, *clock, *out, over)
+        need, free = self.n_worlds * sum(array.nbytes for array in parts), self._engine.free_memory()
+        if need > free:
+            raise ValueError(
+                f"n_worlds={self.n_worlds} would need {need} bytes of memory ({as_text(need)}), and {free} "
+                f"({as_text(free)}) are free on {self.device}: lower n_worlds, or the number of agents"
+            )
 
-    def _blank_result(self) -> cpu.Result:
-        shape = (self.n_worlds, self.n_slots)
+    def _blank(self, n_worlds: int) -> tuple[Any, cpu.Clock, cpu.Result, np.ndarray]:
+        """The arrays of so many worlds, in numpy: state, clock, result, over."""
+        one = self.world.blank(self.params)
+        state = (np.zeros((n_worlds, *f.shape), self.dtype if f.dtype.kind == "f" else f.dtype) for f in one)
+        shape = (n_worlds, self.n_slots)
         result = cpu.Result(
             rows=np.zeros((*shape, len(self.columns)), self.dtype),
             reward=np.zeros(shape, self.dtype),
             terminated=np.zeros(shape, np.bool_),
-            truncated=np.zeros(self.n_worlds, np.bool_),
+            truncated=np.zeros(n_worlds, np.bool_),
             metrics=np.zeros((*shape, len(self.world.METRICS)), self.dtype),
         )
-        return self._on_device(result)
+        clock = cpu.Clock(*(np.full(n_worlds, value, np.int64) for value in (-1, 0, 0)))
+        return type(one)(*state), clock, result, np.ones(n_worlds, np.bool_)
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is None:
@@ -346,8 +364,13 @@ def _engine(device: Any, world: World, space: spaces.Space[Any], n_threads: int 
         raise ValueError(f"device must be 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ..., not {device!r}")
     if n_threads is not None:
         raise ValueError(f"n_threads={n_threads!r} is for the CPU, not for device={str(device)!r}")
-    from interact_env.engine import cuda
-
+    missing = [name for name, module in _GPU_PACKAGES if not find_spec(module)]
+    if missing:
+        raise ValueError(f"device 'cuda' needs {' and '.join(missing)}: pip install 'interact-env[cuda]'")
+    try:
+        from interact_env.engine import cuda
+    except ImportError as error:  # a part of theirs is missing
+        raise ValueError(f"device {str(device)!r} cannot be used: {error}") from None
     return cuda.Engine(str(device), world, space)
 
 

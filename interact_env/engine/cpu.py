@@ -16,6 +16,7 @@ from interact_env.engine.generated import generated
 from interact_env.engine.pairs import Fields, scratch, sum_pairs
 from interact_env.engine.random import WORLD, Key, bits
 from interact_env.engine.rule import JIT, apart, inner, rule
+from interact_env.memory import free_memory
 from interact_env.world import Pairs, Phase, Repeat, World
 
 # Purposes of the engine's own draws; worlds count theirs from 0.
@@ -355,15 +356,24 @@ class Engine:
     """Keeps the arrays of B worlds in numpy and runs the loops over them."""
 
     device = "cpu"
+    states = 2  # of every world: a step starts from a copy
 
     def __init__(self, world: World, space: spaces.Space[Any], n_threads: int | None) -> None:
         """Find the loops of a world; `n_threads` None: one for a small batch, else all."""
         self._world, self._space, self._n_threads = world, space, n_threads
         self._kernels = kernels(world)
 
+    def free_memory(self) -> int:
+        """Bytes."""
+        return free_memory()
+
     def array(self, values: np.ndarray) -> np.ndarray:
         """An array of the engine's own."""
         return values.copy()
+
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        """Another array of the same numbers."""
+        return array.copy()
 
     def host(self, array: np.ndarray) -> np.ndarray:
         """The array in numpy, without a copy where it is there."""

@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from interact_env.engine.cache import names_read
+from interact_env.engine.cells import CELLS, counting, looking_around, numbering
 from interact_env.engine.generated import generated
 from interact_env.engine.rule import inner
 from interact_env.world import Near, Pairs
@@ -27,8 +28,6 @@ _LANES, _VECTOR = 64, 16
 # Agents from which cells are faster than all pairs: measured with colliding agents at the default density,
 # 36 ns an agent by cells at any number, and by all pairs 16 at 64, 36 at 160, 107 at 512.
 CELLS_FROM = 160
-_CELLS = 2  # for each agent, at most: 48 ns with one, 36 with two, 29 with four
-ROUNDING = 2.0**-20  # of the arena's side: more than float32 loses in `reach` and `place`
 _0 = np.int8(0)  # leaves a number of any dtype as it is
 
 
@@ -63,7 +62,7 @@ def scratch(fields: Fields, n_threads: int) -> tuple[Any, Scratch]:
         )
         for name, a in fields.state._asdict().items()
     )
-    order, cell, start = (np.zeros((n_threads, m), np.int32) for m in (n, n, _CELLS * n + 2))
+    order, cell, start = (np.zeros((n_threads, m), np.int32) for m in (n, n, CELLS * n + 2))
     return type(fields.state)(*packed), Scratch(order, cell, start, CELLS_FROM)
 
 
@@ -80,7 +79,7 @@ def sum_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
 
         return every
 
-    count, sort, neighbours = _count(phase.near), _sort(phase.near), _neighbours(phase, fields)
+    count, sort, neighbours = counting(phase.near), _sort(phase.near), _neighbours(phase, fields)
 
     @inner
     def near(params, state, actions, after, packed, scratch, t):
@@ -110,11 +109,10 @@ def _living(alive, order):
 def _pack(pair: Callable[..., Any], fields: Fields) -> Callable[..., Any]:
     """A State of the rows that `pair` reads, in a given order, side by side; others are not filled in."""
     kind, names = type(fields.state), fields.state._fields
-    read = names_read(pair)
     fill = generated(
         "fill(state, packed, n, order)",
         "{gather(state.FIELD, packed.FIELD, n, order);}",
-        [name for name in names if name in read & fields.per_agent],
+        rows_read(pair, fields),
         gather=_gather,
     )
     places = (f"packed.{name}[t].T" if name in fields.per_agent else f"state.{name}" for name in names)
@@ -127,6 +125,12 @@ def _pack(pair: Callable[..., Any], fields: Fields) -> Callable[..., Any]:
         return rows
 
     return pack
+
+
+def rows_read(pair: Callable[..., Any], fields: Fields) -> list[str]:
+    """The fields of which `pair` may read the rows of two agents."""
+    read = names_read(pair) & fields.per_agent
+    return [name for name in fields.state._fields if name in read]
 
 
 @inner
@@ -143,18 +147,22 @@ def _gather(source, packed, n, order):
             packed[k] = source[order[k]]
 
 
-def _sums(phase: Pairs, fields: Fields, lanes: int) -> tuple[Callable[..., Any], ...]:
-    """What keeps the sums of up to `lanes` agents.
+def width(phase: Pairs, fields: Fields) -> int:
+    """How many numbers an agent gets."""
+    return int(getattr(fields.state, phase.into)[:1].size)
+
+
+def sums_of(phase: Pairs, fields: Fields, lanes: int) -> tuple[Callable[..., Any], ...]:
+    """What adds up the numbers of up to `lanes` agents in an array `sums` of width * lanes.
 
     Returns:
-        make(after) -> sums, on the stack; clear(sums, l); add(sums, l, given, other); put(sums, l, after, i).
+        clear(sums, l); add(sums, l, given, other); put(sums, l, after, i).
     """
     field = getattr(fields.state, phase.into)
-    each = [str(k) for k in range(field[:1].size)]
+    each = [str(k) for k in range(width(phase, fields))]
     cell = f"sums[FIELD * {lanes} + l]"
     given, row = ("given", "i") if field.ndim == 1 else ("given[FIELD]", "i, FIELD")
     return (
-        _local(phase.into, len(each) * lanes),
         generated("clear(sums, l)", f"{{{cell} = 0;}}", each),
         generated("add(sums, l, given, other)", f"{{{cell} += {given} if other else _0;}}", each, _0=_0),
         generated("put(sums, l, after, i)", f"{{after.{phase.into}[{row}] = {cell};}}", each),
@@ -184,7 +192,8 @@ def _local(name: str, size: int) -> Callable[..., Any]:
 
 def _all_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
     pair = phase.pair
-    make, clear, add, put = _sums(phase, fields, _LANES)
+    make = _local(phase.into, width(phase, fields) * _LANES)
+    clear, add, put = sums_of(phase, fields, _LANES)
 
     @inner
     def all_pairs(params, after, rows, n, order):
@@ -203,22 +212,9 @@ def _all_pairs(phase: Pairs, fields: Fields) -> Callable[..., None]:
     return all_pairs
 
 
-def _count(near: Near) -> Callable[..., tuple[int, int]]:
-    """How many cells along an axis, each as wide as the reach at least, and how many layers of them."""
-    reach, place = near
-
-    @inner
-    def count(params, state, n):
-        axes = len(place(params, state, 0))
-        side = min((_CELLS * n) ** (1 / axes), 1 / (reach(params, state) + ROUNDING))
-        return int(side), int(side) if axes == 3 else 1
-
-    return count
-
-
 def _sort(near: Near) -> Callable[..., None]:
     """Order the living by cell, then number: a counting sort."""
-    place = near.place
+    number = numbering(near)
 
     @inner
     def sort(params, state, side, layers, order, cell, start):
@@ -226,11 +222,8 @@ def _sort(near: Near) -> Callable[..., None]:
         start[: n_cells + 2] = 0
         for i in range(state.alive.size):
             if state.alive[i]:
-                number = 0
-                for u in place(params, state, i):
-                    number = number * side + _cell(u, side)
-                cell[i] = number
-                start[number + 2] += 1
+                cell[i] = number(params, state, i, side)
+                start[cell[i] + 2] += 1
         for c in range(n_cells):
             start[c + 2] += start[c + 1]
         # Now start[c + 1] is the first row of cell c; placing its agents moves it to the first of the next.
@@ -242,50 +235,21 @@ def _sort(near: Near) -> Callable[..., None]:
     return sort
 
 
-@inner
-def _cell(u, side):
-    if u >= 1:
-        return side - 1
-    if not u > 0:  # nor a number
-        return 0
-    return min(int(u * side), side - 1)
-
-
 def _neighbours(phase: Pairs, fields: Fields) -> Callable[..., None]:
-    pair = phase.pair
-    make, clear, add, put = _sums(phase, fields, 1)
-
-    @inner
-    def add_rows(params, rows, i, first, last, sums):
-        for j in range(np.uint64(first), np.uint64(last)):
-            add(sums, 0, pair(params, rows, i, j), i != j)
+    make = _local(phase.into, width(phase, fields))
+    clear, add, put = sums_of(phase, fields, 1)
+    look = looking_around(phase.pair, add)
 
     @inner
     def neighbours(params, after, rows, side, layers, order, start):
         sums = make(after)
-        deep = 1 if layers > 1 else 0
         for z in range(layers):
             for y in range(side):
                 for x in range(side):
                     here = (z * side + y) * side + x
                     for i in range(np.uint64(start[here]), np.uint64(start[here + 1])):
                         clear(sums, 0)
-                        for dz in range(-deep, deep + 1):
-                            for dy in range(-1, 2):
-                                row = (_around(z + dz, layers) * side + _around(y + dy, side)) * side
-                                low, high = start[row + max(x - 1, 0)], start[row + min(x + 2, side)]
-                                add_rows(params, rows, i, low, high, sums)
-                                if x == 0:
-                                    add_rows(params, rows, i, start[row + side - 1], start[row + side], sums)
-                                elif x == side - 1:
-                                    add_rows(params, rows, i, start[row], start[row + 1], sums)
+                        look(params, rows, i, x, y, z, side, layers, start, sums)
                         put(sums, 0, after, order[i])
 
     return neighbours
-
-
-@inner
-def _around(c, side):
-    if c < 0:
-        return c + side
-    return c - side if c >= side else c

@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from interact_env import check
+from interact_env.engine.cells import around
 from interact_env.engine.random import WORLD, below, bits, shuffled
 from interact_env.engine.rule import rule
 from interact_env.render.scene import Arrow, Circle, Scene
@@ -318,8 +319,8 @@ def visible(params, state, i, j):
 def _target(params, state, i, action):
     side = state.size[0]
     x = state.x[i] + _DX[action]
-    x = min(max(x, 0), side - 1) if params.cylinder else (x + side) % side
-    return x, (state.y[i] + _DY[action] + side) % side
+    x = min(max(x, 0), side - 1) if params.cylinder else around(x, side)
+    return x, around(state.y[i] + _DY[action], side)
 
 
 @rule

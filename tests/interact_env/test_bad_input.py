@@ -138,3 +138,10 @@ def test_an_unknown_kind_of_action_space_is_refused():
     interact_env.register("odd_v0", module)
     with pytest.raises(ValueError, match="action_space must be Discrete from 0 or a bounded Box"):
         interact_env.make("odd_v0")
+
+
+@pytest.mark.parametrize("n_worlds", [2**40, 2**70])
+def test_a_batch_that_does_not_fit_is_refused_with_its_bytes(n_worlds):
+    told = rf"^n_worlds={n_worlds} would need {n_worlds * 602} bytes of memory \([^)]+\), and \d+ "
+    with pytest.raises(ValueError, match=told + r"\([^)]+\) are free on cpu: lower n_worlds, or the number"):
+        interact_env.make_batch("colliding_agents_v0", n_worlds=n_worlds, n_agents=8)

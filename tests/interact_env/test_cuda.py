@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_simulated_worlds_are_those_of_the_cpu(case):
 
 
 @installed
-@pytest.mark.parametrize("check", ["refusals", "faults", "moves", "in_place", "training"])
+@pytest.mark.parametrize("check", ["sums", "refusals", "faults", "moves", "in_place", "training", "waiting"])
 def test_simulated(check):
     simulate(check)
 
@@ -73,6 +74,22 @@ def test_kernels_compile_without_a_gpu_and_a_step_of_float32_has_no_float64(cc):
             assert facts["local"] == [], "all is in registers"
             assert facts["calls"] == 0, "all is inlined"
             assert facts["barriers"] >= 3
+            assert facts["div64"] == 0, key
+            assert facts["shared"] <= 48 * 1024
+            assert (facts["shared loads"] > 0) == ("springs" not in key), "pairs are summed in tiles"
+
+
+@installed
+def test_blocks_are_small_enough_for_the_rows_in_shared_memory():
+    from interact_env.engine.cuda_pairs import most_threads
+
+    def rows(n):
+        return (("alive", np.dtype(np.bool_), ()), ("at", np.dtype(np.float64), (n,)))
+
+    assert [most_threads(rows(n), 1024) for n in (1, 6, 100, 3000)] == [1024, 480, 30, 1]
+    assert most_threads((), 1024) == 1024
+    with pytest.raises(ValueError, match=r"a pair reads 24,585 bytes of each agent; on a GPU .* 24,574 "):
+        most_threads(rows(3073), 1024)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", None, 0])
@@ -87,13 +104,23 @@ def test_threads_are_for_the_cpu():
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "interact_env.engine.cuda", raising=False)
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "numba_cuda" else found(name)
+        "interact_env.engine.batch.find_spec", lambda name: None if name == "numba_cuda" else found(name)
     )
     with pytest.raises(ValueError, match=r"needs numba-cuda: pip install 'interact-env\[cuda\]'"):
         interact_env.make_batch("springs_v0", device="cuda")
+
+
+@installed
+def test_a_part_of_numba_cuda_that_is_missing_is_one_clear_line():
+    told = python(
+        "-c",
+        "import sys; sys.modules['cuda.bindings'] = None; import interact_env\n"
+        "try: interact_env.make_batch('n_body_v0', device='cuda')\n"
+        "except ValueError as error: print(error)",
+    )
+    assert re.fullmatch(r"device 'cuda' cannot be used: .*CUDA.* not found\..*\n", told)
 
 
 @installed
@@ -126,8 +153,11 @@ def test_worlds_are_those_of_the_cpu(world, parameters, n_worlds):
 
 @gpu
 @installed
-def test_a_world_larger_than_a_block():
-    play("colliding_agents_v0", 3, {"n_agents": 1500, "max_cycles": 3}, 5)
+@pytest.mark.parametrize(
+    ("world", "bound"), [("colliding_agents_v0", 0), ("n_body_v0", BOUND["float32"])], ids=["cells", "tiles"]
+)
+def test_a_world_larger_than_a_block(world, bound):
+    play(world, 3, {"n_agents": (1000, 1500), "max_cycles": 3}, 5, bound)
 
 
 @gpu

@@ -1,19 +1,14 @@
 """Sums over pairs: all of them, or those in neighbouring cells, give the bits of a plain loop."""
 
-import types
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sums import WORLDS, configure, strew, weigh, within
 
 import interact_env
-from interact_env import Column, World, rule
 from interact_env.engine import WorldBatch, pairs
 from interact_env.engine.cpu import fields
-from interact_env.world import Near, Pairs
-from interact_env.worlds import colliding_agents
 
 
 def batch_with(cells_from, world, **options):
@@ -59,106 +54,6 @@ def test_cells_find_all_who_collide(parameters, seed, policy):
             batch.reset(batch.over.copy())
 
 
-class Params(NamedTuple):
-    n_min: int
-    n_max: int
-    max_cycles: int
-    vision_radius: float
-    dims: int
-    reach: float
-    walls: bool
-
-
-class State(NamedTuple):
-    alive: np.ndarray
-    at: np.ndarray  # (L, 3), in [0, 1) of a torus, or beyond: then the world has walls
-    near: np.ndarray  # (L, 2) int32
-    weight: np.ndarray  # (L,)
-    table: np.ndarray  # (4,), of the world
-
-
-def configure(n_agents=4, dims=2, reach=0.1, walls=False):
-    return Params(1, n_agents, 0, np.inf, dims, reach, walls)
-
-
-def blank(params):
-    n = params.n_max
-    return State(
-        np.zeros(n, np.bool_), np.zeros((n, 3)), np.zeros((n, 2), np.int32), np.zeros(n), np.zeros(4)
-    )
-
-
-@rule
-def apart(params, state, i, j, a):
-    d = abs(state.at[i, a] - state.at[j, a])
-    return d if params.walls else min(d, 1 - d)
-
-
-@rule
-def within(params, state, i, j):
-    far = max(apart(params, state, i, j, 0), apart(params, state, i, j, 1))
-    if params.dims == 3:
-        far = max(far, apart(params, state, i, j, 2))
-    return np.int32(far <= params.reach), np.int32(2 * (far <= params.reach / 2))
-
-
-@rule
-def weigh(params, state, i, j):
-    return state.table[1] / (state.table[2] + abs(state.at[i, 0] - state.at[j, 0]))
-
-
-@rule
-def reach(params, state):
-    return params.reach
-
-
-@rule
-def flat_place(params, state, i):
-    return state.at[i, 0], state.at[i, 1]
-
-
-@rule
-def deep_place(params, state, i):
-    return state.at[i, 0], state.at[i, 1], state.at[i, 2]
-
-
-@rule
-def nothing(params, key, n, i, state):
-    state.table[1], state.table[2] = 3, 1
-
-
-@rule
-def no_reward(params, state, action, i, after, metrics):
-    metrics[0] = 0
-    return np.float32(0)
-
-
-@rule
-def no_row(params, state, i, row):
-    row[0] = 0
-
-
-def world_of(dims):
-    module = types.ModuleType(f"sums_{dims}")
-    names = {name: value for name, value in globals().items() if name in ("configure", "blank")}
-    place = deep_place if dims == 3 else flat_place
-    vars(module).update(
-        names,
-        columns=lambda params: (Column("x", "real", 0, 1, ""),),
-        action_space=colliding_agents.action_space,
-        METRICS=("none",),
-        PHASES=(Pairs(within, "near", Near(reach, place)), Pairs(weigh, "weight")),
-        spawn=nothing,
-        score=no_reward,
-        observe=no_row,
-        scene=lambda params, state: None,
-    )
-    return World.from_module(module.__name__, module)
-
-
-WORLDS = {dims: world_of(dims) for dims in (2, 3)}
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 200),
@@ -174,20 +69,13 @@ def test_a_sum_over_pairs_is_that_of_a_plain_loop(n, dims, reach, widest, seed, 
     options = {"n_agents": n, "dims": dims, "reach": reach, "walls": widest > 1, "dtype": dtype}
     batch = batch_with(0 if cells else 10**6, WORLDS[dims], seed=0, n_threads=1, **options)
     batch.reset()
-    random, saved = np.random.default_rng(seed), batch.save()
-    at = widest * random.random((n, 3)) if widest > 1 else widest * random.random((n, 3)) % 1
-    on_borders = random.random((n, 3)) < 0.5
-    saved["state.at"][0] = np.where(on_borders, np.round(at * 10) / 10 % (1 if widest <= 1 else 9), at)
-    saved["state.at"][0, random.random(n) < 0.02] = np.nan if widest > 1 else 0.5
-    alive = random.random(n) < 0.8
-    alive[0] = True
-    saved["state.alive"][0] = alive
-    batch.restore(saved)
+    strew(batch, np.random.default_rng(seed), widest)
     before, params = batch.state(), batch.params
     batch.step(batch.blank_actions())
     near, weight = np.zeros_like(before.near), np.zeros_like(before.weight)
-    for i in np.flatnonzero(alive):
-        for j in np.flatnonzero(alive):
+    living = np.flatnonzero(before.alive)
+    for i in living:
+        for j in living:
             if i != j:
                 near[i] += within(params, before, i, j)
                 weight[i] += np.asarray(weigh(params, before, i, j), dtype)

@@ -63,6 +63,8 @@ def modules(draw, d_head):
     which = draw(st.sampled_from([SelfAttention, HyperFeatureAttention, HyperAttention]))
     sizes = (D_MODEL, HEADS, d_head)
     if which is SelfAttention:
+        if kind == "softmax":
+            flags |= {"count": draw(st.booleans()), "sharpen": draw(st.booleans())}
         return SelfAttention(*sizes, kind=kind, **flags).double()
     if which is HyperFeatureAttention:
         kind = draw(st.sampled_from([kind, "softmax_product"]))
@@ -100,7 +102,7 @@ def test_fast_forms_equal_the_definition(data, shape, limited, positions, seed):
 
 @pytest.mark.parametrize("limited", [True, False])
 @pytest.mark.parametrize("n", [DENSE_MAX + 8, 130])
-@pytest.mark.parametrize("name", ["sa", "sa_linear", "hfa", "hfa_linear", "ha_linear", "ha"])
+@pytest.mark.parametrize("name", ["sa", "sa_sharp", "sa_linear", "hfa", "hfa_linear", "ha_linear", "ha"])
 @pytest.mark.parametrize("d_head", [2, 8])
 def test_the_forms_for_large_sets_equal_the_definition(name, n, limited, d_head):
     torch.manual_seed(0)
@@ -384,6 +386,7 @@ def test_empty_sets_are_answered():
             lambda: SelfAttention(16, 2, kind="cosine"),
             "kind must be one of 'softmax', 'linear', not 'cosine'",
         ),
+        (lambda: SelfAttention(16, 2, kind="linear", count=True), "count and sharpen must be False for kind"),
         (lambda: SelfAttention(16, 0), "n_heads must be a whole number >= 1, not 0"),
         (lambda: SelfAttention(16, 2.0), "n_heads must be a whole number >= 1, not 2.0"),
         (lambda: SelfAttention(16, 3), "d_model must be a multiple of n_heads=3, not 16; or give d_head"),

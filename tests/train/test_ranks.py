@@ -9,14 +9,16 @@ import time
 
 import pytest
 import torch
+from cli import is_one_line
 from killing import TINY, weights_of
 from worlds import MAIN, MAIN_IDS
 
 import train.buffer
+from policies import files
 from train import checkpoint, directory, training
 from train.cli import main
 from train.config import TrainConfig
-from train.ranks import Ranks
+from train.ranks import Ranks, together
 
 LOOSE = {"n_worlds": 8, "batch_size": 32, "total_steps": 4 * 128, "save_every": "999min"}
 
@@ -129,16 +131,58 @@ def test_a_run_of_two_processes_goes_on_bit_for_bit(tmp_path):
     assert weights_of(parts) == weights_of(whole)
 
 
-def test_what_processes_cannot_share_is_refused(tmp_path):
+def is_told_once(done, message):
+    """By the first process alone; all end with status 1."""
+    assert [status for status, _, _ in done] == [1, 1], done
+    is_one_line(1, done[0][2], message)
+    assert not done[1][2], "the others are silent"
+
+
+def test_what_cannot_be_is_refused_by_one_process(tmp_path):
+    run = tmp_path / "run"
+    given = {**TINY, **LOOSE}
     for options, message in (
         ({"n_worlds": 7}, "--n-worlds must be a multiple of the 2 processes, not 7"),
         ({"batch_size": 15}, "--batch-size must be a multiple of the 2 processes, not 15"),
+        ({"gamma": 2}, "--gamma must be in [0, 1], not 2"),
     ):
-        done = finished(launch(["--out", tmp_path / "run", *flags({**TINY, **LOOSE, **options})]))
-        for status, _, err in done:
-            assert status == 1
-            assert err.strip().splitlines()[-1] == f"interact-env: error: {message}"
-    assert main(["train", "--out", str(tmp_path / "run"), *flags({**TINY, "total_steps": 64})]) == 0
+        is_told_once(finished(launch(["--out", run, *flags({**given, **options})])), message)
+    assert main(["train", "--out", str(run), *flags({**given, "total_steps": 256})]) == 0
+    is_told_once(finished(launch(["--out", run, *flags(given)])), "holds a run already")
+    weights = checkpoint.load(run).path / files.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1])
+    is_told_once(finished(launch(["--resume", run])), files.WEIGHTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first, then):
+    """Not bit for bit: sums are added up in another order."""
+    run, options = tmp_path / "run", flags({**TINY, **LOOSE, "total_steps": 40 * 128})
+    processes = launch(["--out", run, *options], first)
+    wait_for_rows(run, 3, processes)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert finished(processes)[0][0] == 143
+    stopped = checkpoint.load(run)
+    assert stopped.env_steps < 40 * 128
+    done = finished(launch(["--resume", run], then))
+    assert [status for status, _, _ in done] == [0] * then, done
+    assert checkpoint.load(run).env_steps == 40 * 128
+    rows = directory.read_log(run)["time/agent_steps"]
+    assert rows == sorted(rows)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="2 processes, and 1 GPUs: start one for each"), together("auto"):
+        pass
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit), together("auto"):
+        pass
 
 
 def test_a_process_that_is_killed_ends_the_others_with_one_line(tmp_path):

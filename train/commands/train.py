@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +98,7 @@ def _note(differs: str) -> None:
 def _finish(config: TrainConfig, status: int) -> int:
     from train import checkpoint, directory, figures
 
-    if os.environ.get("RANK", "0") != "0":  # of torchrun; the first process has written all
+    if console.quiet:  # the first of several processes has written all
         return status
     log = directory.read_log(config.out)
     if log.get("rollout/reward_per_agent_step"):
