@@ -15,9 +15,9 @@ import altair as alt
 from train.benchmark.report.cells import SCORE
 from train.benchmark.report.theme import LIGHT, Series
 
-GOAL = 0.95  # of the oracle's return
 FLOOR, CEILING = -0.5, 1.5  # what is beyond is drawn there, and told exactly in the tooltip
 _PALE = 0.12
+_INTERVAL = ("mean", "low", "high")
 _FOCUS = "focus == '' || datum.policy == focus"
 _HERE = "datum.arena == arena || datum.arena == 'as trained'"
 _TRAINED = "datum.train == train || datum.train == ''"
@@ -40,20 +40,14 @@ def transfer(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str,
         .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
         .transform_filter(f"({_HERE}) && ({_TRAINED}) && datum.measure == measure")
         .transform_calculate(
-            **{
-                f"y_{name}": f"measure == '{SCORE}' ? {_clamped(name)} : datum.{name}"
-                for name in ("mean", "low", "high")
-            }
+            **{f"y_{name}": f"measure == '{SCORE}' ? {_clamped(name)} : datum.{name}" for name in _INTERVAL}
         )
         .encode(x=_counts("test", choices), color=_color(looks))
     )
-    y = alt.Y("y_mean:Q").scale(zero=False).title(None)
-    band = base.mark_area().encode(
-        y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03)
+    point = base.mark_point().encode(
+        y=alt.Y("y_mean:Q"), opacity=_emphasis(), shape=_shape(looks), tooltip=_told()
     )
-    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(looks))
-    point = base.mark_point().encode(y=y, opacity=_emphasis(), shape=_shape(looks), tooltip=_told())
-    return _finished(alt.layer(_trained(choices), _goal(), band, line, point), choices)
+    return _finished(alt.layer(_trained(choices), _goal(), *_lines(base, looks, "y_"), point), choices)
 
 
 def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]:
@@ -82,57 +76,37 @@ def heat(policy: str, trains: Sequence[str], choices: Choices) -> dict[str, Any]
 
 def learning(world: str, choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """Reward against agent steps of training; the band spans all seeds."""
-    learned = [look for look in looks if look.learned]  # the first, so that colours stay the same
     steps = alt.Axis(tickCount=5, labelExpr="datum.value ? format(datum.value, '~s') : '0'")
     base = (
         _data("curves", height=240)
         .transform_filter(alt.FieldEqualPredicate(field="world", equal=world))
         .transform_filter("datum.train == train")
-        .encode(
-            x=alt.X("steps:Q").title("agent steps of training").axis(steps),
-            color=_color(learned),
-        )
+        .encode(x=alt.X("steps:Q").title("agent steps of training").axis(steps))
     )
-    y = alt.Y("mean:Q").scale(zero=False).title(None)
-    band = base.mark_area().encode(y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.14, 0.03))
-    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(learned))
-    return _finished(band + line, choices)
+    return _finished(alt.layer(*_lines(base, _learned(looks))), choices)
 
 
 def overall(choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """Score over all worlds and runs against the number of agents."""
-    learned = [look for look in looks if look.learned]
     base = (
         _data("overall", height=240)
         .transform_filter(f"({_HERE}) && datum.train == train")
-        .transform_calculate(**{f"y_{name}": _clamped(name) for name in ("mean", "low", "high")})
-        .encode(x=_counts("test", choices), color=_color(learned))
+        .transform_calculate(**{f"y_{name}": _clamped(name) for name in _INTERVAL})
+        .encode(x=_counts("test", choices))
     )
-    y = alt.Y("y_mean:Q").scale(zero=False).title(None)
-    band = base.mark_area().encode(
-        y=alt.Y("y_low:Q").title(None), y2="y_high:Q", opacity=_emphasis(0.14, 0.03)
-    )
-    line = base.mark_line().encode(y=y, opacity=_emphasis(), strokeDash=_dash(learned))
-    point = base.mark_point().encode(y=y, opacity=_emphasis(), shape=_shape(learned))
-    return _finished(alt.layer(_trained(choices), _goal(), band, line, point), choices)
+    lines = _lines(base, _learned(looks), "y_")
+    return _finished(alt.layer(_trained(choices), _goal(), *lines), choices)
 
 
 def profiles(choices: Choices, looks: Sequence[Series]) -> dict[str, Any]:
     """The share of runs above each score."""
-    learned = [look for look in looks if look.learned]
     base = (
         _data("profiles", height=240)
         .transform_filter(f"({_HERE}) && datum.train == train")
-        .encode(x=alt.X("score:Q").title("score"), color=_color(learned))
+        .encode(x=alt.X("score:Q").title("score"))
     )
-    y = alt.Y("mean:Q").axis(format="%").title(None).scale(domain=[0, 1])
-    band = base.mark_area(interpolate="step-after").encode(
-        y=alt.Y("low:Q").title(None), y2="high:Q", opacity=_emphasis(0.12, 0.03)
-    )
-    line = base.mark_line(interpolate="step-after").encode(
-        y=y, opacity=_emphasis(), strokeDash=_dash(learned)
-    )
-    return _finished(band + line, choices)
+    y = alt.Y().axis(format="%").scale(domain=[0, 1])
+    return _finished(alt.layer(*_lines(base, _learned(looks), y=y, interpolate="step-after")), choices)
 
 
 def improvements(choices: Choices, policies: Sequence[str]) -> dict[str, Any]:
@@ -164,6 +138,31 @@ def improvements(choices: Choices, policies: Sequence[str]) -> dict[str, Any]:
 def _data(name: str, height: int = 300) -> alt.Chart:
     chart = alt.Chart(alt.NamedData(name=name), width="container", height=height)
     return chart.transform_calculate(interval="format(datum.low, '.3f') + ' to ' + format(datum.high, '.3f')")
+
+
+def _lines(
+    base: alt.Chart,
+    looks: Sequence[Series],
+    prefix: str = "",
+    y: alt.Y | None = None,
+    interpolate: Any = "linear",
+) -> list[alt.Chart]:
+    """Bands of intervals, and lines of what is in their middle."""
+    mean, low, high = (prefix + name for name in _INTERVAL)
+    base = base.encode(color=_color(looks))
+    y = (alt.Y().scale(zero=False) if y is None else y).title(None)
+    band = base.mark_area(interpolate=interpolate).encode(
+        y=alt.Y(f"{low}:Q").title(None), y2=f"{high}:Q", opacity=_emphasis(0.14, 0.03)
+    )
+    line = base.mark_line(interpolate=interpolate).encode(
+        y=y.field(mean).type("quantitative"), opacity=_emphasis(), strokeDash=_dash(looks)
+    )
+    return [band, line]
+
+
+def _learned(looks: Sequence[Series]) -> list[Series]:
+    """The first ones, so that colours stay the same."""
+    return [look for look in looks if look.learned]
 
 
 def _color(looks: Sequence[Series]) -> alt.Color:

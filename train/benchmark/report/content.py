@@ -64,7 +64,8 @@ def content(
         "headline": story.headline(table, choices.trains[0]),
         "lead": story.lead(table, learned, grid.oracle),
         "findings": findings,
-        "goal": [{**reach._asdict(), "met": reach.met} for reach in reached],
+        "goal": story.RETURN,
+        "reaches": [{**reach._asdict(), "met": reach.met} for reach in reached],
         "looks": [look._asdict() for look in looks],
         "choices": choices._asdict(),
         "labels": {name: _LABELS.get(name, f"{name} per agent step") for name in choices.measures},
@@ -81,13 +82,12 @@ def content(
                 {**_tested(t), "other": name, **i._asdict()} for t, name, i in improvements(evaluated)
             ),
             "trains": columns(_trains(choices.trains)),
-            "goals": columns([{"measure": SCORE, "y": charts.GOAL, "name": "goal"}]),
+            "goals": columns([{"measure": SCORE, "y": story.RETURN, "name": "goal"}]),
         },
         "costs": about.costs(own(trained, evaluated)),
         "about": about.surroundings(folder, trained),
         "replays": [_plain(replay) for replay in replays],
         "units": {"place": PLACE, "weight": WEIGHT, "kept": KEPT},
-        "center": "interquartile means",
     }
 
 

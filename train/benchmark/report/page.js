@@ -10,17 +10,14 @@ for (const place of $$(".measure")) {
   watch(show);
   show();
 }
-for (const [name, text] of [["center", CONTENT.center], ["center-cap", CONTENT.center.replace(/^./, (sign) => sign.toUpperCase())]]) {
-  for (const place of $$(`.${name}`)) place.textContent = text;
-}
-
 function goal() {
-  if (!CONTENT.goal.length) return;
+  if (!CONTENT.reaches.length) return;
   $("#goal").hidden = false;
   const percent = (part) => `${Math.round(100 * part)}%`;
   const bar = (reach) => {
     const filled = h("span", { class: "filled" }), span = h("span", { class: "span" }), bar = h("span", { class: "bar", "aria-hidden": "true" }, filled, span);
     const at = (part) => `${(100 * Math.min(Math.max(part, 0), 1.2)) / 1.2}%`;
+    bar.style.setProperty("--goal", at(CONTENT.goal));
     filled.style.width = at(reach.score);
     filled.style.background = colorOf(reach.policy);
     watch((changed) => changed.includes("theme") && (filled.style.background = colorOf(reach.policy)));
@@ -34,7 +31,7 @@ function goal() {
     h("span", { class: "number" }, reach.collisions === null ? "" : `${fixed(reach.collisions, 2)} ×`),
     h("span", { class: reach.met ? "met" : "missed", title: reach.met ? "reached" : "missed" }, reach.met ? "reached" : "missed"));
   fill($("#goal-rows"), worlds.map((world) => {
-    const here = CONTENT.goal.filter((reach) => reach.world === world);
+    const here = CONTENT.reaches.filter((reach) => reach.world === world);
     return here.length
       ? [h("div", { class: "panel" }, h("h3", {}, world, h("small", {}, `among ${here[0].test_count.toLocaleString("en")} agents`)), h("ul", { class: "reaches" }, here.map(line)))]
       : [];

@@ -74,7 +74,8 @@ def lead(cells: Sequence[Cell], learned: Sequence[str], oracle: str) -> str:
         text += (
             " A score of 0 is what random actions earn, 1 what the oracle does:"
             f" {oracle}, trained with just as many agents as it is tested with. The goal among the"
-            f" most agents: {_percent(RETURN)} of the oracle's return, and no more than {COLLISIONS} times its collisions."
+            f" most agents: {_percent(RETURN)} of the oracle's return at no more than {COLLISIONS} times its"
+            " collisions."
         )
     return text
 
