@@ -11,6 +11,7 @@ import pytest
 import interact_env
 
 ROOT = Path(interact_env.__file__).parents[1]
+_PAGE = {".css", ".html", ".js"}
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
 
@@ -42,6 +43,8 @@ def test_a_wheel_holds_font_and_icon_and_no_pictures_of_the_readme(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
         names = [name for name in opened.namelist() if "assets" in name]
+        pages = {path.name for path in (ROOT / "train/benchmark/report").iterdir() if path.suffix in _PAGE}
+        assert {f"train/benchmark/report/{name}" for name in pages} <= set(opened.namelist())
         assert sorted(names) == sorted(
             f"interact_env/assets/{name}" for name in SETTINGS["package-data"]["interact_env.assets"]
         )
