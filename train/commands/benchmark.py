@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from importlib.resources import files as resources
 from pathlib import Path
@@ -65,10 +66,24 @@ def _run(grid: Grid, out: Path, config: BenchmarkConfig) -> int:
         failed = runner.run(grid, out, _pool(config, workers), lambda p: advance(p.done, p.total, p.latest))
     for line in failed:
         console.print(f"failed: {plan.Run(*line[:5]).name}: {line.error}", highlight=False, markup=False)
+    if results.read(out / results.FILE):
+        _report(out)
     left = plan.tasks(grid, results.read(out / results.FILE))
     if left:
         console.print(f"{len(left)} runs are not done: start again to go on", highlight=False)
     return 1 if left else 0
+
+
+def _report(out: Path) -> None:
+    from train import disk
+    from train.benchmark import report, results
+    from train.benchmark.exchange import marl_eval
+
+    found = json.dumps(marl_eval(results.read(out / results.FILE)))
+    disk.replace(out / "marl_eval.json", found.encode())
+    with console.status("report"):
+        page = report.write(out)
+    console.print(f"wrote {page}, figures/ and marl_eval.json beside it", highlight=False, soft_wrap=True)
 
 
 def _path(grid: Path) -> Path:

@@ -14,9 +14,9 @@ from saved_runs import untrained
 
 import interact_env
 from train import checkpoint, evaluate
-from train.benchmark import report
+from train.benchmark import report, statistics
 from train.benchmark.plan import Run
-from train.benchmark.report import about, page, recordings, replay, story, strength, theme
+from train.benchmark.report import about, page, recordings, replay, story, theme
 from train.benchmark.report.cells import Cell, cells, scores
 from train.benchmark.report.content import columns
 from train.benchmark.report.packing import pack
@@ -149,14 +149,14 @@ def test_columns_number_their_texts():
 
 def test_strength_in_known_cases():
     runs = [[0.0, 1.0, 2.0, 3.0, 100.0]]
-    assert strength.iqm(runs).mean == 2.0, "a quarter of five is one run on either side"
-    assert strength.iqm([[1.0]]) == (1.0, 1.0, 1.0)
-    assert strength.above([[0.1, 0.5], [0.9, 0.9]], 0.3).mean == 0.75
-    assert strength.improvement([[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]).mean == 0.5
-    assert strength.improvement([[2.0, 3.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]).mean == 0.5
-    certain = strength.improvement([[2.0, 3.0]], [[0.0, 1.0]])
+    assert statistics.iqm(runs).mean == 2.0, "a quarter of five is one run on either side"
+    assert statistics.iqm([[1.0]]) == (1.0, 1.0, 1.0)
+    assert statistics.above([[0.1, 0.5], [0.9, 0.9]], 0.3).mean == 0.75
+    assert statistics.improvement([[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]]).mean == 0.5
+    assert statistics.improvement([[2.0, 3.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]).mean == 0.5
+    certain = statistics.improvement([[2.0, 3.0]], [[0.0, 1.0]])
     assert certain == (1.0, 1.0, 1.0)
-    spread = strength.iqm([np.random.default_rng(0).normal(size=400)])
+    spread = statistics.iqm([np.random.default_rng(0).normal(size=400)])
     assert spread.low < 0 < spread.high
     # The interquartile mean's standard error for normal runs is about 1.1 / sqrt(n).
     assert spread.high - spread.low == pytest.approx(2 * 1.96 * 1.1 / 20, rel=0.15)

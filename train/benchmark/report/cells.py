@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.benchmark.report.strength import Interval, above, improvement, iqm
+from interact_env.population import population
 from train.benchmark.results import ORACLE, Evaluated, Trained
+from train.benchmark.statistics import Interval, above, improvement, iqm
+from train.config import count
 
-SCORE, REWARD = "score", "reward"
+SCORE, GAP, REWARD = "score", "gap", "reward"
 
 
 class Cell(NamedTuple):
@@ -47,9 +49,10 @@ def cells(evaluated: Sequence[Evaluated]) -> list[Cell]:
     The oracles come as one policy, whatever number they were trained at.
     """
     found: dict[tuple[str, str, str, str, int, str], list[float]] = defaultdict(list)
-    for line, score in zip(evaluated, scores(evaluated), strict=True):
+    known = scores(evaluated)
+    for line, score, gap in zip(evaluated, known, gaps(evaluated, known), strict=True):
         train = "" if line.policy == ORACLE else line.train_count
-        for measure, value in {SCORE: score, **line.values}.items():
+        for measure, value in {SCORE: score, GAP: gap, **line.values}.items():
             if np.isfinite(value):
                 found[line.world, line.arena, line.policy, train, line.test_count, measure].append(value)
     return [Cell(*place, *iqm([values]), len(values)) for place, values in found.items()]
@@ -70,6 +73,33 @@ def scores(evaluated: Sequence[Evaluated]) -> list[float]:
             low, high = float(np.mean(least)), float(np.mean(most))
             found.append((line.values["reward"] - low) / (high - low))
     return found
+
+
+def gaps(evaluated: Sequence[Evaluated], scores: Sequence[float]) -> list[float]:
+    """The generalisation gap: what a run's score loses from where it was trained to where it is tested.
+
+    Where it was trained: the mean over tests in the first arena at numbers within those of training; nan
+    where there are none, and of scripted policies.
+    """
+    at_home = defaultdict(list)
+    arenas = {line.world: line.arena for line in reversed(evaluated)}
+    for line, score in zip(evaluated, scores, strict=True):
+        if line.train_count and line.arena == arenas[line.world] and _within(line):
+            at_home[_run(line)].append(score)
+    homes = (at_home.get(_run(line)) if line.policy != ORACLE else None for line in evaluated)
+    return [
+        float(np.mean(home)) - score if home else float("nan")
+        for home, score in zip(homes, scores, strict=True)
+    ]
+
+
+def _within(line: Evaluated) -> bool:
+    low, high = population(count(line.train_count)).range
+    return low <= line.test_count <= high
+
+
+def _run(line: Evaluated) -> tuple[str, str, str, int]:
+    return line.world, line.policy, line.train_count, line.seed
 
 
 class Tested(NamedTuple):
@@ -93,8 +123,8 @@ def strata(evaluated: Sequence[Evaluated]) -> dict[Tested, dict[tuple[str, int],
 def overall(evaluated: Sequence[Evaluated]) -> Iterator[tuple[Tested, int, Interval]]:
     """Interquartile means over worlds and runs, by number of agents."""
     for tested, places in strata(evaluated).items():
-        for count in sorted({count for _, count in places}):
-            yield tested, count, iqm([runs for (_, n), runs in places.items() if n == count])
+        for n in sorted({n for _, n in places}):
+            yield tested, n, iqm([runs for (_, tests), runs in places.items() if tests == n])
 
 
 def profiles(evaluated: Sequence[Evaluated]) -> Iterator[tuple[Tested, float, Interval]]:

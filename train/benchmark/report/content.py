@@ -12,6 +12,7 @@ import numpy as np
 from train.benchmark.grid import Grid
 from train.benchmark.report import about, charts, story, theme
 from train.benchmark.report.cells import (
+    GAP,
     REWARD,
     SCORE,
     Cell,
@@ -29,6 +30,7 @@ from train.benchmark.results import ORACLE, Evaluated, Trained
 _POINTS = 50  # of a learning curve
 _LABELS = {
     SCORE: "score (random 0, oracle 1)",
+    GAP: "generalisation gap (score lost since training)",
     REWARD: "reward per agent step",
     "return": "return per agent and episode",
 }
@@ -102,7 +104,7 @@ def _choices(evaluated: Sequence[Evaluated], table: Sequence[Cell]) -> charts.Ch
         # Those of most policies first: at the others only the oracle was trained.
         trains=sorted(policies, key=lambda train: (-policies[train], not train.isdecimal(), _bounds(train)))
         or [""],
-        measures=sorted(measures, key=lambda name: (name != SCORE, name != REWARD)),
+        measures=sorted(measures, key=lambda name: (name != SCORE, name != REWARD, name == GAP)),
         counts=sorted({line.test_count for line in evaluated}),
     )
 
