@@ -13,6 +13,7 @@ import interact_env
 import policies
 from interact_env import World
 from train import checkpoint, export, new_world
+from train.benchmark import grid
 
 ROOT = Path(interact_env.__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,6 +30,8 @@ interact-env() {{
         micro-tasks*) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
         evaluate*) set -- "$@" --n-agents 2,8 --episodes 2;;
         speed*) return 0;;  # run on less by tests/train/speed
+        *--dry-run*) ;;
+        benchmark*) return 0;;  # by tests/train/benchmark
     esac
     case "$1 $*" in
         watch*--record*) set -- "$@" --steps 2 --size 64x64;;
@@ -80,6 +83,12 @@ def test_commands_run(code, tmp_path):
         capture_output=True, text=True, timeout=900, cwd=tmp_path, env=env, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_the_grid_can_be_run(tmp_path):
+    (text,) = blocks("toml")
+    (tmp_path / "mine.toml").write_text(text)
+    assert grid.read(tmp_path / "mine.toml").policies == ["sa_linear", "short-sighted"]
 
 
 def test_the_quick_start_is_short():
