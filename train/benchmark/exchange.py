@@ -19,10 +19,12 @@ def marl_eval(lines: Iterable[Line]) -> dict[str, Any]:
     step of training, the same in all tasks.
     """
     lines = list(lines)
+    # All train in the arena that they are first tested in; only oracles in others.
+    arenas = {line.world: line.arena for line in reversed(lines) if isinstance(line, Evaluated)}
     curves = {
         (line.world, line.policy, line.train_count, line.seed): _steps(line)
         for line in lines
-        if isinstance(line, Trained) and not line.error
+        if isinstance(line, Trained) and not line.error and line.arena == arenas.get(line.world)
     }
     found: dict[str, Any] = {}
     for line in lines:

@@ -1,12 +1,13 @@
 """What rows of runs are worth together: interquartile means, profiles and who beats whom, with intervals.
 
 As Agarwal et al. 2021 (arXiv 2108.13264) propose: a stratified bootstrap, which draws runs anew within each
-world. Everything is scipy's: `trim_mean`, `mannwhitneyu` and `bootstrap`.
+world. Everything is scipy's: `trim_mean`, `mannwhitneyu` and `bootstrap`. Of five runs alone a percentile
+interval is too narrow: it holds the truth in some 85 of 100 cases. Of five runs in each of several worlds, as
+they are put together here, it nearly holds what it says.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,9 +32,9 @@ def iqm(strata: Strata) -> Interval:
 
 
 def above(strata: Strata, threshold: float) -> Interval:
-    """The share of runs above a threshold: a point of a performance profile."""
+    """The share of runs above a threshold, mean over worlds: a point of a performance profile."""
     return _bootstrapped(
-        lambda *runs, axis: (np.concatenate(runs, axis=axis) > threshold).mean(axis=axis), strata
+        lambda *runs, axis: np.mean([(r > threshold).mean(axis=axis) for r in runs], axis=0), strata
     )
 
 
@@ -61,11 +62,22 @@ def _superiority(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
 def _bootstrapped(statistic: Callable[..., np.ndarray], strata: Strata) -> Interval:
     samples = [np.asarray(runs, float) for runs in strata]
     mean = float(statistic(*samples, axis=-1))
-    if all(np.ptp(runs) == 0 for runs in samples):  # one run each, or all alike: nothing to draw
+    drawn = [
+        k for k, runs in enumerate(samples) if np.ptp(runs) > 0
+    ]  # of one run, or of equal ones: no other
+    if not drawn:
         return Interval(mean, mean, mean)
-    widened = [np.repeat(runs, 2) if len(runs) == 1 else runs for runs in samples]  # scipy wants two at least
+
+    def anew(*resamples: np.ndarray, axis: int) -> np.ndarray:
+        leading = resamples[0].shape[:-1]
+        whole = [np.broadcast_to(runs, (*leading, len(runs))) for runs in samples]
+        for k, runs in zip(drawn, resamples, strict=True):
+            whole[k] = runs
+        return statistic(*whole, axis=axis)
+
     options: dict[str, Any] = {"method": "percentile", "n_resamples": _RESAMPLES, "vectorized": True}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of resamples that are all alike
-        found = scipy.stats.bootstrap(widened, statistic, rng=np.random.default_rng(0), **options)
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    random = np.random.default_rng(0)
+    found = scipy.stats.bootstrap(
+        [samples[k] for k in drawn], anew, rng=random, **options
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))

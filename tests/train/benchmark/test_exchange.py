@@ -11,7 +11,9 @@ def test_the_schema_of_marl_eval():
     trained = Trained(*run, 100, 4000, 8.0, [[1000, 0.1], [4000, 0.5]], "")
     failed = trained._replace(seed=1, error="boom")
     tested = Evaluated("w", "sa", "8", "constant arena", 0, 32, 4, {"reward": 0.4, "collisions": 0.1}, 1.0)
-    lines = [trained, failed, tested, tested._replace(policy=ORACLE, train_count="32")]
+    elsewhere = trained._replace(arena="constant arena", curve=[[4000, 9.9]])  # an oracle's
+    first = tested._replace(policy="random", train_count="", arena="constant density")
+    lines = [first, trained, elsewhere, failed, tested, tested._replace(policy=ORACLE, train_count="32")]
     lines += [tested._replace(policy="random", train_count="")]
     found = json.loads(json.dumps(marl_eval(lines)))
     task = found["w"]["32 agents, constant arena"]

@@ -37,7 +37,36 @@ def test_rliables_formulas(strata):
     found = statistics.iqm(strata)
     assert found.mean == pytest.approx(flat[cut : len(flat) - cut].mean(), abs=1e-9)
     assert found.low - 1e-9 <= found.high
-    assert statistics.above(strata, 0.5).mean == pytest.approx(np.mean(flat > 0.5))
+    share = np.mean([np.mean(runs > 0.5) for runs in strata])
+    assert statistics.above(strata, 0.5).mean == pytest.approx(share)
+
+
+@settings(max_examples=25, deadline=None)
+@given(runs, runs, st.floats(0.5, 2), st.floats(-5, 5))
+def test_no_order_and_no_scale_matters(one, other, scale, shift):
+    found = np.array(statistics.iqm([one, other]))
+    turned = np.array(statistics.iqm([scale * one + shift, scale * other + shift]))
+    np.testing.assert_allclose(turned, scale * found + shift, atol=1e-8)
+    assert statistics.iqm([one[::-1], other]).mean == pytest.approx(found[0], abs=1e-9)
+
+
+def test_a_single_run_is_what_it_is():
+    """By hand: of the worlds {0} and {1, 2} half of the runs are above 1/2 whatever is drawn."""
+    assert statistics.above([[0], [1, 2]], 0.5) == (0.5, 0.5, 0.5)
+    found = statistics.iqm([[0], [1, 2]])
+    assert found == (1.0, pytest.approx(2 / 3), pytest.approx(4 / 3))
+
+
+@pytest.mark.slow
+def test_how_often_an_interval_of_five_runs_holds_the_truth():
+    """As the docstring says: less often than 95% in one world, nearly so in eight together."""
+    random, held = np.random.default_rng(0), []
+    for worlds in (1, 8):
+        intervals = [statistics.iqm(random.normal(size=(worlds, 5))) for _ in range(150)]
+        held.append(np.mean([i.low < 0 < i.high for i in intervals]))
+    deviation = np.sqrt(0.9 * 0.1 / 150)
+    assert 0.85 - 4 * deviation < held[0] < 0.95
+    assert 0.93 - 4 * deviation < held[1]
 
 
 @settings(max_examples=25, deadline=None)
