@@ -7,10 +7,11 @@ import math
 import os
 from pathlib import Path
 
+_CACHED = ("inactive_file ", "active_file ")
 # Of version 2 and 1: the limit, what is used, and how much of that files are cached in.
 _CGROUPS = (
-    ("memory.max", "memory.current", "inactive_file "),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file "),
+    ("memory.max", "memory.current", _CACHED),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", tuple(f"total_{k}" for k in _CACHED)),
 )
 
 
@@ -25,7 +26,7 @@ def free_memory() -> int:
             limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in (most, now))
             lines = Path("/sys/fs/cgroup", now).with_name("memory.stat").read_text().splitlines()
             # What files are cached in is given back when it is wanted.
-            used -= next(int(line.split()[1]) for line in lines if line.startswith(cached))
+            used -= sum(int(line.split()[1]) for line in lines if line.startswith(cached))
             free = min(free, max(0, limit - used))
     return free
 

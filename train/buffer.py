@@ -26,8 +26,10 @@ class Minibatch(NamedTuple):
     returns: Tensor
 
     def split(self, n: int) -> Iterator[Minibatch]:
-        """Parts of at most n samples."""
+        """Parts of at most n samples, as even as can be."""
         observation, *others = self
+        total = len(self.actions)
+        n = -(-total // -(-total // n))
         names = observation.keys()
         parts = zip(*(v.split(n) for v in (*observation.values(), *others)), strict=True)
         for part in parts:

@@ -69,6 +69,7 @@ def check(
         n_steps=sizes["n_steps"],
         batch_size=sizes["batch_size"] // ranks.size,
         at_once=at_once(batch.n_slots, device),
+        n_processes=ranks.size,
     )
     # Processes on one machine share its memory; each has a GPU of its own.
     local = 1 if device == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -97,6 +98,7 @@ def need(
     n_steps: int,
     batch_size: int,
     at_once: int,
+    n_processes: int = 1,
 ) -> dict[str, int]:
     """Bytes that one process needs at least, by what for; nothing is allocated.
 
@@ -107,14 +109,16 @@ def need(
         n_steps: of a rollout.
         batch_size: worlds at a step in a minibatch of the process.
         at_once: of which the network takes so many at once.
+        n_processes: that train together.
     """
     slots = batch.n_slots
     sight = slots * slots if sight_is_limited(batch) else 0
     columns, actions = len(batch.columns), batch.blank_actions().nbytes
     chosen = min(batch_size, n_worlds * n_steps)
     step = slots * (4 * columns + 4 * _SCALARS + 3) + actions + sight
-    # Twice: a step writes the next state beside the last.
-    world = 2 * sum(array.nbytes for array in batch.save().values()) + sight
+    # Twice: a step writes the next state beside the last; and twice those of all processes, which the first
+    # one keeps for a checkpoint while it takes the next.
+    world = (2 + 2 * n_processes) * sum(array.nbytes for array in batch.save().values()) + sight
     return {
         "worlds": n_worlds * world,
         "rollout": n_worlds * n_steps * step,

@@ -109,7 +109,7 @@ class EntityPolicy(BasePolicy):
             actions = outputs + noise * self.log_std.exp()
         else:
             reached = _log_softmax(outputs).exp().cumsum(0)
-            actions = (reached[:-1] <= noise).sum(0)
+            actions = (reached[:-1] <= noise * reached[-1]).sum(0)  # the last is 1, but for rounding
         finite = torch.isfinite(outputs).all() & torch.isfinite(values).all()
         return actions, values, self._log_probs(outputs, actions)[0], finite
 

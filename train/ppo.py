@@ -108,6 +108,17 @@ class EntityPPO(PPO):
             self.batch.steps[:] = starts[self.ranks.own(self.n_envs)]
         return ready
 
+    def learn(self, *arguments: Any, **options: Any) -> EntityPPO:
+        """As PPO's.
+
+        Raises:
+            FloatingPointError: a loss, a gradient or an output was not finite. On a GPU that is told at the
+                end of the next rollout, or of the training; the step has been skipped.
+        """
+        super().learn(*arguments, **options)
+        self.look_at_update()
+        return self
+
     def collect_rollouts(  # type: ignore[override]
         self, env: AgentVecEnv, callback: BaseCallback, rollout_buffer: Any, n_rollout_steps: int
     ) -> bool:
@@ -178,7 +189,7 @@ class EntityPPO(PPO):
         self._log_update(*update)
 
     def look_at_update(self) -> None:
-        """Log an update that no rollout follows.
+        """Log an update now, before a rollout has ended that follows it.
 
         Raises:
             FloatingPointError: its loss or gradient was not finite, and so left out.
@@ -197,7 +208,8 @@ class EntityPPO(PPO):
         """Update the policy with the rollout.
 
         Raises:
-            FloatingPointError: the loss or its gradient is not finite; the weights are still good.
+            FloatingPointError: the loss or its gradient is not finite; the weights are still good. On a GPU
+                `look_at_update` raises it.
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -255,11 +267,12 @@ class EntityPPO(PPO):
         self._add_up(gradients)
         norm = get_total_norm(gradients)
         bad = ~torch.isfinite(norm)
-        if self._looks and bad:
+        fused = optimizer.param_groups[0].get("fused")
+        if (self._looks or not fused) and bad:
             raise FloatingPointError("the loss or its gradient is not finite")
         clip_grads_with_norm_(self.policy.parameters(), self.max_grad_norm, norm)
         self._bad.copy_(torch.maximum(self._bad, bad.float()))
-        if optimizer.param_groups[0].get("fused"):
+        if fused:
             # As torch's GradScaler does: the step is skipped on the device, and the host need not know yet.
             optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         optimizer.step()

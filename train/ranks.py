@@ -57,6 +57,8 @@ class Ranks(NamedTuple):
     def agreed(self) -> Iterator[None]:
         """With what all must be able to do before they go on; if one cannot, all end, and it alone tells why.
 
+        Inside of it processes must not meet: one that fails would miss the others.
+
         Raises:
             SystemExit: it was another that could not, with status 1.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from policies import LoadError
 from policies.files import Tensors
 from train.checkpoint import Snapshot
 from train.ppo import EntityPPO
+from train.ranks import Ranks
 
 _EPISODES = ("episode_return", "joined", "length")
 _SEED = "seed"  # of a batch: two words, and the number of its first world, which processes differ in
@@ -42,7 +43,7 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
     Raises:
         LoadError: a tensor is missing, or of another shape or dtype; or a number is not what it must be.
     """
-    given = {name: _finite(tensors, name, like) for name, like in _tensors(model).items()}
+    given = {name: _finite(tensors, name, like) for name, like in _tensors(model, _room_for_all).items()}
     if "random.cuda" in tensors.names and model.device.type == "cuda":  # not after a start on a CPU
         given["random.cuda"] = tensors.read("random.cuda", torch.cuda.get_rng_state(model.device))
     own = model.ranks.own(model.n_envs)
@@ -71,18 +72,23 @@ def put(model: EntityPPO, tensors: Tensors, numbers: Mapping[str, Any]) -> None:
     model._last_obs = np.empty(0)
 
 
-def _tensors(model: EntityPPO) -> dict[str, Tensor]:
+def _tensors(model: EntityPPO, joined: Callable[[Ranks, Tensor], Tensor] = Ranks.joined) -> dict[str, Tensor]:
     """Worlds and running episodes, of all processes side by side, and random generators, which are alike."""
     found = {f"worlds.{name}": torch.as_tensor(array) for name, array in model.batch.copies().items()}
     found |= {f"episodes.{name}": _copy(getattr(model.totals, name)) for name in _EPISODES}
     seed = found.pop(f"worlds.{_SEED}")
-    found = {name: model.ranks.joined(array) for name, array in found.items()}
+    found = {name: joined(model.ranks, array) for name, array in found.items()}
     found[f"worlds.{_SEED}"] = seed
     found["random.torch"] = torch.get_rng_state()
     # numpy's global generator, which shuffles the minibatches.
     _, words, position, _, _ = np.random.get_state(legacy=True)  # noqa: NPY002
     found["random.numpy"] = torch.from_numpy(np.append(words, np.uint32(position)))
     return found
+
+
+def _room_for_all(ranks: Ranks, part: Tensor) -> Tensor:
+    """The shape of what all processes have, without asking them."""
+    return part[:1].expand(ranks.size * len(part), *part.shape[1:])
 
 
 def _put_generators(model: EntityPPO, given: Mapping[str, Tensor], path: Path) -> None:

@@ -27,7 +27,7 @@ from train.policy import EntityPolicy, n_outputs
 from train.ppo import EntityPPO
 from train.ranks import Ranks, together
 from train.signals import Signals, Stop
-from train.vec_env import make_sb3_vec_env
+from train.vec_env import AgentVecEnv, make_sb3_vec_env
 
 _LOGGED = 1000  # rows of a run's log, at most
 
@@ -65,11 +65,12 @@ def train(config: TrainConfig, report: Report = lambda _: None) -> int:
     """
     with together(config.device) as ranks, contextlib.ExitStack() as held:
         with ranks.agreed():
-            network = _checked(config, ranks)
+            network, env = _checked(config, ranks)
+        with ranks.agreed():  # only now is anything written
             if ranks.rank == 0:
                 held.enter_context(directory.locked(config.out))
                 directory.create(config)
-        model = _model(config, ranks, network)
+        model = _model(config, ranks, network, env)
         about = {} if ranks.rank else _about(config, network)  # the first alone sees the disk, and saves
         return _learn(model, config, about, None, report)
 
@@ -98,11 +99,11 @@ def resume(
     """
     with together(config.device) as ranks, contextlib.ExitStack() as held:
         with ranks.agreed():
-            network = _checked(config, ranks)
+            network, env = _checked(config, ranks)
             if ranks.rank == 0:
                 held.enter_context(directory.locked(config.out))
             saved = _saved(config, which)
-        model, about = _model(config, ranks, network), _about(config, network)
+        model, about = _model(config, ranks, network, env), _about(config, network)
         with ranks.agreed():
             best = None if saved is None else _go_on(model, about, saved)
         for differs in [] if ranks.rank else directory.gone_on(config):
@@ -143,21 +144,23 @@ def _go_on(model: EntityPPO, about: dict[str, Any], saved: Checkpoint) -> float 
     return best
 
 
-def _checked(config: TrainConfig, ranks: Ranks) -> dict[str, Any]:
-    """Keyword arguments of the network, once all is known to be possible; nothing is allocated yet."""
+def _checked(config: TrainConfig, ranks: Ranks) -> tuple[dict[str, Any], AgentVecEnv]:
+    """Keyword arguments of the network, and a process's share of the worlds, once all can be done."""
     config.validate()
     threads(config.threads)
     device = pick_device(config.device)
-    ranks.share("--n-worlds", config.n_worlds)
+    n_worlds = ranks.share("--n-worlds", config.n_worlds)
     ranks.share("--batch-size", config.batch_size)
     one = interact_env.make_batch(config.env, **config.env_parameters())
     network = network_of(config, one)
     memory.check(one, network, dataclasses.asdict(config), ranks, device)
-    return network
+    where = {"device": worlds_device(device), "first_world": ranks.rank * n_worlds}
+    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **config.env_parameters())
+    return network, env
 
 
-def _model(config: TrainConfig, ranks: Ranks, network: dict[str, Any]) -> EntityPPO:
-    """The model at its start, with a process's share of the worlds."""
+def _model(config: TrainConfig, ranks: Ranks, network: dict[str, Any], env: AgentVecEnv) -> EntityPPO:
+    """The model at its start."""
     memory.keep_freed()
     device = pick_device(config.device)
     if config.deterministic:
@@ -165,9 +168,6 @@ def _model(config: TrainConfig, ranks: Ranks, network: dict[str, Any]) -> Entity
         torch.use_deterministic_algorithms(True)
     elif device == "cuda":
         torch.set_float32_matmul_precision("high")  # products of TF32: 10 bits of each factor, sums of 24
-    n_worlds = ranks.share("--n-worlds", config.n_worlds)
-    where = {"device": worlds_device(device), "first_world": ranks.rank * n_worlds}
-    env = make_sb3_vec_env(config.env, n_worlds, seed=config.seed, **where, **config.env_parameters())
     return EntityPPO(
         EntityPolicy,
         env,
@@ -209,10 +209,9 @@ def _learn(
                 model.learn(
                     config.total_steps - done,
                     callback=keeper,
-                    log_interval=None,  # type: ignore[arg-type]  # the keeper logs: at the same steps whenever the run was stopped
+                    log_interval=None,  # the keeper logs: at the same steps whenever the run was stopped
                     reset_num_timesteps=done == 0,
                 )
-                model.look_at_update()
                 keeper.take()
                 keeper.save()
             except Stop as stop:
@@ -305,15 +304,15 @@ class _Keeper(BaseCallback):
         self._saved_time = self._start = time.monotonic()
 
     def take(self) -> None:
-        """Keep the state of now."""
-        self._kept = snapshot.take(self._ppo)
+        """Keep the state of now; the first process keeps that of all."""
+        kept = snapshot.take(self._ppo)
+        self._kept = None if self._ppo.ranks.rank else kept
 
     def save(self) -> None:
         """Save the state that was kept, unless it is; the best is that of the best rollouts before it."""
         if self._kept is None or self._kept.numbers["env_steps"] == self._saved_steps:
             return
-        if self._ppo.ranks.rank:
-            return
+        self._ppo.look_at_update()  # that the state is good
         with self._signals.shielded():
             mean = sum(self._rewards) / len(self._rewards) if self._rewards else None
             best = mean is not None and (self._best is None or mean > self._best)

@@ -21,6 +21,8 @@ __all__ = ["Array", "Step", "WorldBatch", "max_threads"]
 
 # What a GPU needs, and the name to import it by.
 _GPU_PACKAGES = (("torch", "torch"), ("numba-cuda", "numba_cuda"))
+# Bytes that are taken without a look at what is free.
+_FREELY = 2**24
 # numpy.ndarray on the CPU, torch.Tensor on a GPU.
 Array = Any
 
@@ -324,8 +326,8 @@ class WorldBatch:
         """Refuse what would not fit, before any of it is taken: the system might end the process instead."""
         state, clock, out, over = self._blank(1)
         parts = (*state * self._engine.states, *clock, *out, over)
-        need, free = self.n_worlds * sum(array.nbytes for array in parts), self._engine.free_memory()
-        if need > free:
+        need = self.n_worlds * sum(array.nbytes for array in parts)
+        if need > _FREELY and need > (free := self._engine.free_memory()):
             raise ValueError(
                 f"n_worlds={self.n_worlds} would need {need} bytes of memory ({as_text(need)}), and {free} "
                 f"({as_text(free)}) are free on {self.device}: lower n_worlds, or the number of agents"

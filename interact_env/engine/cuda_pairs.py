@@ -23,6 +23,7 @@ from interact_env.world import Pairs, Phase, Repeat
 
 # What every block may have of a GPU's shared memory, bytes.
 _SHARED = 48 * 1024
+_ALIGNED = 16  # bytes, to whose multiples each array there is moved, at most
 # Fields with a row for each agent: name, dtype and shape of a row.
 Rows = tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
 
@@ -77,7 +78,7 @@ def most_threads(rows: Rows, most: int) -> int:
         ValueError: not even one has room.
     """
     row = sum(dtype.itemsize * int(np.prod(shape)) for _, dtype, shape in rows)
-    fit = _SHARED // (2 * row + np.dtype(np.int32).itemsize)
+    fit = (_SHARED - _ALIGNED * (len(rows) + 1)) // (2 * row + np.dtype(np.int32).itemsize)
     if fit < 1:
         raise ValueError(
             f"a pair reads {row:,} bytes of each agent; on a GPU at most {_SHARED // 2 - 2:,} can be"

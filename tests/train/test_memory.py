@@ -77,7 +77,7 @@ def test_what_the_network_keeps_is_counted_exactly():
 
 def test_processes_on_one_machine_share_its_memory(monkeypatch):
     sizes = {"n_worlds": 4, "n_steps": 16, "batch_size": 8}
-    total = sum(need(batch(), n_worlds=2, batch_size=4).values())
+    total = sum(need(batch(), n_worlds=2, batch_size=4, n_processes=2).values())
     monkeypatch.setattr(memory, "available", lambda device: total + 1)
     memory.check(batch(), NETWORK, sizes, Ranks(1, 2), "cpu")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

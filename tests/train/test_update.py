@@ -6,9 +6,11 @@ import math
 import pytest
 import stock
 import torch
+from killing import TINY
 from worlds import MAIN, MAIN_IDS
 
-from train import products, update
+from train import checkpoint, products, training, update
+from train.config import TrainConfig
 from train.policy import EntityPolicy
 from train.ppo import EntityPPO
 from train.vec_env import make_sb3_vec_env
@@ -87,6 +89,41 @@ def test_a_gradient_that_is_none_never_reaches_the_weights(poison, monkeypatch):
         model.look_at_update()
     assert all(torch.isfinite(v).all() for v in model.policy.state_dict().values())
     assert any((v != before[name]).any() for name, v in model.policy.state_dict().items())
+
+
+def test_on_a_device_a_bad_update_is_told_before_anything_is_saved(tmp_path, monkeypatch):
+    """And at the end of `learn`: the host looks at an update before a checkpoint, or the caller, can."""
+    monkeypatch.setattr(EntityPPO, "_looks", False)
+    model = rolled_out()
+    model.rollout_buffer.advantages[0, 0, 0] = math.nan
+    monkeypatch.setattr(model.rollout_buffer, "finish", lambda *_: None)  # keeps it
+    with pytest.raises(FloatingPointError, match="the loss or its gradient is not finite"):
+        model.learn(1, reset_num_timesteps=False)
+    config = TrainConfig(out=tmp_path, **{**TINY, "total_steps": 10**6, "save_every": "1"})
+    update, seen = EntityPPO.train, []
+
+    def poisoned(model):
+        seen.append(model.num_timesteps)
+        if len(seen) == 3:
+            model.rollout_buffer.advantages[0, 0, 0] = math.nan
+        update(model)
+
+    monkeypatch.setattr(EntityPPO, "train", poisoned)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        training.train(config)
+    assert checkpoint.load(tmp_path).env_steps == seen[1], "the last before it"
+
+
+def test_no_action_without_probability_is_drawn():
+    """Whatever the sum of the others is rounded to."""
+    torch.manual_seed(0)
+    policy = rolled_out().policy
+    outputs = torch.randn(4096, 64, 5)
+    outputs[..., -1] = -60.0
+    policy._network = lambda obs: (outputs, outputs[..., 0])
+    largest = torch.full(outputs.shape[:2], 1 - 2.0**-24)
+    assert (policy.act({}, largest)[0] < 4).all()
+    assert (policy.act({}, torch.zeros_like(largest))[0] == 0).all()
 
 
 def test_products_are_as_exact_as_torchs_own():

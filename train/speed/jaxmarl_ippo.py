@@ -1,8 +1,8 @@
 """JaxMARL's IPPO on its simple_spread, in a process of its own: `python -m train.speed.jaxmarl_ippo`.
 
 Its package holds the worlds; the training here follows its published script (baselines/IPPO/ippo_ff_mpe.py):
-the same network, loss, optimiser and order of work. For every line that it reads it trains for one
-iteration, and answers with a line.
+the same network, with ReLU, which it offers beside tanh and ours has; loss, optimiser and order of work. For
+every line that it reads it trains for one iteration, and answers with a line.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _made() -> tuple[Any, Any]:  # noqa: PLR0915  # as JaxMARL's script: closure
             def tower(n: int, gain: float) -> Any:
                 y = x
                 for _ in range(2):
-                    y = nn.tanh(nn.Dense(WIDTH, kernel_init=orthogonal(2**0.5))(y))
+                    y = nn.relu(nn.Dense(WIDTH, kernel_init=orthogonal(2**0.5))(y))
                 return nn.Dense(n, kernel_init=orthogonal(gain))(y)
 
             n_actions = env.action_space(agents[0]).n

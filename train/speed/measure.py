@@ -36,6 +36,7 @@ class Case(NamedTuple):
     products: float = 0  # floating-point operations of a call; 0: not told
     grows_from: int = 0  # agents of the case from which the growth of the cost is told; 0: none
     device: str = "cpu"
+    elsewhere: bool = False  # in another process, whose memory is not seen
 
 
 class Figure(NamedTuple):
@@ -75,7 +76,7 @@ def run(cases: Sequence[Case], repeats: int, report: Report) -> list[Figure]:
     for k, case in enumerate(cases):
         report(k, len(cases), f"{case.what}, {case.worlds} x {case.agents}")
         load = os.getloadavg()[0]
-        with _peak(case.device) as peak:
+        with _peak(case) as peak:
             task = case.make()
             task()
             n_calls = max(1, math.ceil(_LEAST_SECONDS / seconds(task, 1)))
@@ -94,9 +95,12 @@ def seconds(task: Task, n_calls: int) -> float:
 
 
 @contextlib.contextmanager
-def _peak(device: str) -> Iterator[Callable[[], float | None]]:
+def _peak(case: Case) -> Iterator[Callable[[], float | None]]:
     """The most memory that was held meanwhile, beyond what was held before; of the CPU's, on Linux only."""
-    if device == "cuda":
+    if case.elsewhere:
+        yield lambda: None
+        return
+    if case.device == "cuda":
         held = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         yield lambda: float(torch.cuda.max_memory_allocated() - held)
@@ -132,21 +136,6 @@ def share(figure: Figure, limits: Limits) -> tuple[float, str] | None:
     if figure.case.products:
         return figure.case.products / figure.median / limits.products, "products"
     return None
-
-
-_COLUMNS = (
-    "what",
-    "worlds x agents",
-    "us a step",
-    "agent steps/s",
-    "spread",
-    "env steps/s",
-    "growth (from)",
-    "peak MB",
-    "of limit",
-    "threads",
-    "load",
-)
 
 
 def table(figures: Sequence[Figure], limits: dict[tuple[str, int], Limits]) -> Table:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,9 @@ def _jaxmarl(name: str, threads: int) -> Iterator[Case]:
         )
     # Which its training is made of beside its worlds.
     if all(importlib.util.find_spec(module) for module in ("distrax", "flax", "optax")):
-        yield Case(f"{name} IPPO, two MLPs 64 x 64", mlp.WORLDS, mlp.AGENTS, 1, _ippo, mlp.STEPS)
+        yield Case(
+            f"{name} IPPO, two MLPs 64 x 64", mlp.WORLDS, mlp.AGENTS, 1, _ippo, mlp.STEPS, elsewhere=True
+        )
 
 
 def _jax(worlds: int, n_agents: int) -> Task:
@@ -99,11 +102,12 @@ def _jax(worlds: int, n_agents: int) -> Task:
 
 def _ippo() -> Task:
     """Iterations of a process of its own, which is given one core before JAX takes all."""
+    words = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
     process = subprocess.Popen(
         [sys.executable, "-m", "train.speed.jaxmarl_ippo"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=words,
         text=True,
     )
     ask, answer = process.stdin, process.stdout
@@ -116,7 +120,10 @@ def _ippo() -> Task:
             ask.flush()
         if not answer.readline():
             process.communicate()
-            raise ValueError(f"JaxMARL's IPPO has ended with status {process.returncode}")
+            words.seek(0)
+            with words:
+                last = (words.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise ValueError(f"JaxMARL's IPPO has ended with status {process.returncode}: {last}")
 
     return iteration
 

@@ -121,5 +121,5 @@ def test_the_plain_network_sees_the_own_row_first():
 
 @pytest.mark.skipif(bool(find_spec("jaxmarl")), reason="JaxMARL is installed")
 def test_a_peer_that_ends_is_told_of():
-    with pytest.raises(ValueError, match="JaxMARL's IPPO has ended with status 1"):
+    with pytest.raises(ValueError, match="JaxMARL's IPPO has ended with status 1: ModuleNotFoundError"):
         peers._ippo()()
