@@ -343,6 +343,12 @@ class _Keeper(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        # A stop in between could leave locks held that the log and the progress bar share with their threads:
+        # closing them would wait for ever.
+        with self._signals.shielded():
+            self._tell()
+
+    def _tell(self) -> None:
         model = self._ppo
         agent_steps, reward, metrics = model.totals.rates()
         self._rewards.append(reward)
