@@ -127,7 +127,10 @@ class OnRay:
         options: dict[str, Any] = {"address": address}
         if address == "local":
             options |= {"num_cpus": workers, "include_dashboard": False}
-        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ConnectionError(f"--ray {address}: {error}") from None
         self.workers = int(ray.cluster_resources().get("CPU", 1))
         # Tried again by us, with what is done by then.
         self._remote = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_remotely)

@@ -89,6 +89,8 @@ def _report(out: Path) -> None:
 def _path(grid: Path) -> Path:
     if str(grid) in _SUITES:
         return Path(str(resources("train") / "suites" / f"{grid}.toml"))
+    if not grid.exists():
+        raise ValueError(f"no grid {grid}: give a TOML file, or one of {', '.join(_SUITES)}")
     return grid
 
 
