@@ -274,19 +274,23 @@ def test_a_damaged_checkpoint_is_not_the_end(tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_that_got_lost_is_asked_for_again(tmp_path):
+def test_a_signal_that_got_lost_is_asked_for_again(tmp_path, monkeypatch):
     """Python drops what is raised while an object is deleted."""
 
     class Deleted:
         def __del__(self):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def report(progress):
-        if progress.env_steps == 128:
-            Deleted()
+    take = training.snapshot.take
 
+    def taken(model):
+        if model.num_timesteps == 128:
+            Deleted()
+        return take(model)
+
+    monkeypatch.setattr(training.snapshot, "take", taken)
     config = TrainConfig(out=tmp_path / "run", **{**TINY, "total_steps": 640})
-    assert training.train(config, report) == 143
+    assert training.train(config) == 143
     assert checkpoint.load(tmp_path / "run").env_steps == 128
 
 

@@ -14,19 +14,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from train import checkpoint, directory, evaluate, training
 from train.benchmark import grid as grids
 from train.benchmark import plan, results
 from train.benchmark.grid import Grid
-from train.benchmark.plan import Task
+from train.benchmark.plan import Run, Task, Test
 from train.benchmark.results import Evaluated, Line, Trained
 
 GRID, RUNS = "grid.toml", "runs"
 _SEED = 1_000_000  # of the episodes that are watched: the same for all policies
 _POINTS = 50  # of a learning curve
 _TESTING = 0.2  # of the work, about
+_FAILURES = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError)
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 Tell = Callable[[Line | float], None]
 
@@ -72,11 +72,15 @@ def work(grid: Grid, task: Task, run: Path, tell: Tell) -> int:
         status = 0 if task.trained else _train(grid, task, run, tell)
         if status == 0:
             _test(grid, task, run, tell)
-    except (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        tell(Trained(*task.run, parameters=0, agent_steps=0, seconds=0.0, curve=[], error=why))
+    except _FAILURES as error:
+        tell(_failure(task.run, error))
         return 0
     return status
+
+
+def _failure(run: Run, error: Exception) -> Trained:
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    return Trained(*run, parameters=0, agent_steps=0, seconds=0.0, curve=[], error=why)
 
 
 def _train(grid: Grid, task: Task, run: Path, tell: Tell) -> int:
@@ -113,20 +117,29 @@ def _test(grid: Grid, task: Task, run: Path, tell: Tell) -> None:
     training.threads(1)
     scripted = not task.run.train_count
     act = evaluate.scripted(task.run.policy) if scripted else evaluate.learned(checkpoint.load(run).policy())
-    env = grid.worlds[task.run.world].env
     for k, test in enumerate(task.tests):
-        start = time.perf_counter()
-        n_episodes = grid.episodes(test.test_count)
-        values = evaluate.episodes(act, env, plan.parameters(grid, task.run, test), n_episodes, _SEED)
-        means: dict[str, Any] = {name: float(v.mean()) for name, v in values.items()}
-        world, _, train_count, _, seed = task.run
-        seconds = time.perf_counter() - start
-        tell(
-            Evaluated(
-                world, test.policy, train_count, test.arena, seed, test.test_count, n_episodes, means, seconds
-            )
-        )
+        try:
+            tell(_watched(grid, task.run, test, act))
+        except _FAILURES as error:  # the other numbers of agents may do
+            tell(_failure(task.run, error))
         tell(1 - _TESTING * (1 - (k + 1) / len(task.tests)))
+
+
+def _watched(grid: Grid, run: Run, test: Test, act: evaluate.Act) -> Evaluated:
+    start = time.perf_counter()
+    env, n_episodes = grid.worlds[run.world].env, grid.episodes(test.test_count)
+    values = evaluate.episodes(act, env, plan.parameters(grid, run, test), n_episodes, _SEED)
+    return Evaluated(
+        world=run.world,
+        policy=test.policy,
+        train_count=run.train_count,
+        arena=test.arena,
+        seed=run.seed,
+        test_count=test.test_count,
+        episodes=n_episodes,
+        values={name: float(v.mean()) for name, v in values.items()},
+        seconds=time.perf_counter() - start,
+    )
 
 
 if __name__ == "__main__":

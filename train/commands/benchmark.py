@@ -66,11 +66,10 @@ def _run(grid: Grid, out: Path, config: BenchmarkConfig) -> int:
         failed = runner.run(grid, out, _pool(config, workers), lambda p: advance(p.done, p.total, p.latest))
     for line in failed:
         console.print(f"failed: {plan.Run(*line[:5]).name}: {line.error}", highlight=False, markup=False)
-    if results.read(out / results.FILE):
-        _report(out)
     left = plan.tasks(grid, results.read(out / results.FILE))
     if left:
         console.print(f"{len(left)} runs are not done: start again to go on", highlight=False)
+    _report(out)
     return 1 if left else 0
 
 

@@ -119,9 +119,11 @@ def _played(folder: Path, subject: _Subject, n: int) -> tuple[Recording, replay.
         arena = next(iter(evaluate.arenas(saved.env, saved.parameters).values()))
         batch = interact_env.make_batch(saved.env, 1, **{**arena, "n_agents": n})
         policy = saved.policy() if subject.learned else None
-    except (ValueError, OSError) as error:  # a world that is not registered here, a run that was removed
+        act = evaluate.scripted(subject.policy) if policy is None else evaluate.learned(policy)
+        played = replay.play(batch, act, policy, _SEED)
+    # A world that is not registered here, a run that was removed, a policy that fails at this number.
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         return made._replace(reason=str(error).replace(f"{folder}/", "")), None
-    act = evaluate.scripted(subject.policy) if policy is None else evaluate.learned(policy)
     command = ["interact-env", "watch", str(folder.name / where.relative_to(folder)), "--n-agents", str(n)]
     command += ["--seed", str(_SEED), *(["--policy", subject.policy] if policy is None else [])]
-    return made._replace(command=shlex.join(command)), replay.play(batch, act, policy, _SEED)
+    return made._replace(command=shlex.join(command)), played
