@@ -84,7 +84,7 @@ def made(folder):
     found += [evaluated("colliding", HARMFUL, "8", seed, n) for seed in range(SEEDS) for n in COUNTS]
     found += [
         trained("colliding", HARMFUL, "8", 0),
-        trained("gravity", "ha", "8", 0, f"it failed: {HARMFUL}"),
+        trained("colliding", "sa_linear", "16", 0, f"it failed: {HARMFUL}"),
     ]
     for world, (env, parameters) in WORLDS.items():
         for policy in POLICIES:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote_plus
 
 from train.benchmark.grid import Grid
 from train.benchmark.results import ORACLE, Evaluated, Line
@@ -25,7 +25,7 @@ class Run(NamedTuple):
     def name(self) -> str:
         """Of its folder, in that of all runs."""
         parts = (self.world, self.policy, self.train_count or "scripted", self.arena, str(self.seed))
-        return "/".join(_plain(part) for part in parts)
+        return "/".join(_folder(part) for part in parts)
 
 
 class Test(NamedTuple):
@@ -98,8 +98,6 @@ def parameters(grid: Grid, run: Run, test: Test) -> dict[str, Any]:
     return {**grid.places(run.world)[test.arena], **own, "n_agents": test.test_count}
 
 
-def _plain(text: str) -> str:
-    """A name of a folder, another for each text."""
-    return (
-        re.sub(r"[^A-Za-z0-9_-]", lambda match: "" if match[0] == " " else f"%{ord(match[0]):x}", text) or "%"
-    )
+def _folder(text: str) -> str:
+    """The name of a folder, another for each text, and never that of one above."""
+    return quote_plus(text).replace(".", "%2E") or "%"

@@ -41,7 +41,7 @@ def events(pool: Pool, folder: Path, names: Sequence[str]) -> Iterator[tuple[str
             for event in pool.stream(folder, name):
                 told.put((name, event))
         except Exception as error:  # one task must not end the others
-            told.put((name, {"failed": " ".join(str(error).split())}))
+            told.put((name, {"failed": str(error)}))
         finally:
             told.put((name, None))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,13 @@ class Evaluated(NamedTuple):
 Line = Trained | Evaluated
 ORACLE = "oracle"  # an architecture trained at the very number, and in the arena, of the test
 _KINDS: dict[str, type[Trained] | type[Evaluated]] = {"trained": Trained, "evaluated": Evaluated}
+
+
+def failed(run: Iterable[Any], why: str) -> Trained:
+    """The line of a run (world, policy, train count, arena, seed) that failed, or one of whose tests did."""
+    world, policy, train_count, arena, seed = run
+    why = " ".join(why.split())
+    return Trained(world, policy, train_count, arena, seed, 0, 0, 0.0, [], why)
 
 
 def key(line: Line) -> tuple[Any, ...]:

@@ -13,8 +13,7 @@ from train import disk
 from train.benchmark import cost, plan, pool, results
 from train.benchmark import grid as grids
 from train.benchmark.grid import Grid
-from train.benchmark.plan import Run
-from train.benchmark.pool import Event, Pool
+from train.benchmark.pool import Pool
 from train.benchmark.results import Trained
 from train.benchmark.work import GRID
 
@@ -83,7 +82,8 @@ def run(grid: Grid, folder: Path, where: Pool, report: Callable[[Progress], None
         if "part" in event:
             parts[name] = event["part"]
         else:
-            line = results.parsed(event, name) if "what" in event else _failure(waiting[name].run, event)
+            lost = "failed" in event
+            line = results.failed(waiting[name].run, event["failed"]) if lost else results.parsed(event, name)
             if isinstance(line, Trained) and line.error:
                 failed.append(line)
             if results.key(line) not in known:  # a task that was begun again tells all again
@@ -91,7 +91,3 @@ def run(grid: Grid, folder: Path, where: Pool, report: Callable[[Progress], None
                 results.append(path, line)
         report(Progress(sum(costs[k] * part for k, part in parts.items()), sum(costs.values()), name))
     return failed
-
-
-def _failure(failed: Run, event: Event) -> Trained:
-    return Trained(*failed, parameters=0, agent_steps=0, seconds=0.0, curve=[], error=event["failed"])

@@ -73,14 +73,9 @@ def work(grid: Grid, task: Task, run: Path, tell: Tell) -> int:
         if status == 0:
             _test(grid, task, run, tell)
     except _FAILURES as error:
-        tell(_failure(task.run, error))
+        tell(results.failed(task.run, f"{type(error).__name__}: {error}"))
         return 0
     return status
-
-
-def _failure(run: Run, error: Exception) -> Trained:
-    why = " ".join(f"{type(error).__name__}: {error}".split())
-    return Trained(*run, parameters=0, agent_steps=0, seconds=0.0, curve=[], error=why)
 
 
 def _train(grid: Grid, task: Task, run: Path, tell: Tell) -> int:
@@ -121,7 +116,7 @@ def _test(grid: Grid, task: Task, run: Path, tell: Tell) -> None:
         try:
             tell(_watched(grid, task.run, test, act))
         except _FAILURES as error:  # the other numbers of agents may do
-            tell(_failure(task.run, error))
+            tell(results.failed(task.run, f"{type(error).__name__}: {error}"))
         tell(1 - _TESTING * (1 - (k + 1) / len(task.tests)))
 
 

@@ -230,7 +230,7 @@ def test_runs_tell_how_they_were_made(tmp_path):
     told = {"config": dataclasses.asdict(given), "versions": {"torch": "2"}, "threads": 1, "revision": None}
     (folder / "config.json").write_text(json.dumps(told, default=str))
     (tmp_path / "grid.toml").write_text("title = 'x'")
-    assert about.surroundings(tmp_path, [run, failed, failed]) == {
+    assert about.surroundings(tmp_path, [run, failed, failed], [Run(*failed[:5])]) == {
         "grid": "title = 'x'",
         "commands": [
             f"interact-env benchmark grid.toml --out {tmp_path.name}",
@@ -240,7 +240,7 @@ def test_runs_tell_how_they_were_made(tmp_path):
         "facts": [("threads", "1", 1), ("torch", "2", 1)],
         "failed": ["sa in w, trained with 2-16, seed 4: why"],
     }
-    assert about.surroundings(tmp_path, [failed, failed._replace(error="")])["failed"] == []
+    assert about.surroundings(tmp_path, [failed, failed._replace(error="")], [])["failed"] == []
 
 
 def test_runs_that_are_gone_cost_the_replay_alone(tmp_path):
@@ -248,7 +248,7 @@ def test_runs_that_are_gone_cost_the_replay_alone(tmp_path):
     assert path == tmp_path / "report.html"
     content = json.loads(re.search(r'id="content">(.*?)</script>', path.read_text())[1])
     reasons = {one["policy"]: one["reason"] for one in content["replays"]}
-    assert reasons["sa"] == "runs/w/sa/8/constantdensity/0 holds no checkpoint"
+    assert reasons["sa"] == "runs/w/sa/8/constant+density/0 holds no checkpoint"
     assert all(one["record"] is None for one in content["replays"])
     assert content["headline"] == "Trained with 8 agents, tested with 4 to 16"
     figures = {file.name for file in (tmp_path / "figures").iterdir()}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from cli import is_one_line
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policies import LoadError
 from train.benchmark import plan, results, runner
@@ -95,6 +97,16 @@ def test_what_is_done_is_not_done_again(grid):
     assert left[1].tests == (plan.Test("none", run.arena, 3),)
     failed = [done[0]._replace(error="boom"), *done[1:]]
     assert not plan.tasks(made, failed)[1].trained
+
+
+@given(st.sets(st.text(max_size=8), min_size=2))
+def test_every_run_has_a_folder_of_its_own(names):
+    """In that of all runs, whatever the names."""
+    folders = {plan.Run(name, "sa", "8", "a", 0).name for name in names}
+    assert len(folders) == len(names)
+    for folder in folders:
+        assert len(Path(folder).parts) == 5
+        assert not {".", ".."} & set(Path(folder).parts)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from policies import LoadError, files
 from train import directory
+from train.benchmark.plan import Run
 from train.benchmark.report.recordings import run_folder
 from train.benchmark.results import Trained
 from train.benchmark.work import GRID
@@ -23,8 +24,13 @@ _TOLD = ("env", "policy", "n_agents", "seed")  # options of a training, though a
 _UNTOLD = ("out", "save_every")
 
 
-def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
+def surroundings(folder: Path, trained: Sequence[Trained], missing: Iterable[Run]) -> dict[str, Any]:
     """What the runs say of how they were made.
+
+    Args:
+        folder: of the benchmark.
+        trained: its runs.
+        missing: those of which something is still to do.
 
     Returns:
         "grid": the text of the grid; "commands", the benchmark's and those that would train its runs one
@@ -46,7 +52,7 @@ def surroundings(folder: Path, trained: Sequence[Trained]) -> dict[str, Any]:
         "grid": _grid(folder / GRID),
         "commands": list(dict.fromkeys(commands)),
         "facts": sorted((*fact, n) for fact, n in facts.items()),
-        "failed": list(dict.fromkeys(_failures(trained))),
+        "failed": list(dict.fromkeys(_failures(trained, set(missing)))),
     }
 
 
@@ -63,11 +69,10 @@ def _command(given: dict[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _failures(trained: Sequence[Trained]) -> Iterator[str]:
-    """Of runs that failed, and did not succeed when they were tried again."""
-    succeeded = {run[:5] for run in trained if not run.error}
+def _failures(trained: Sequence[Trained], missing: set[Run]) -> Iterator[str]:
+    """Of runs that failed, or one of whose tests did, and that did not succeed when tried again."""
     for run in trained:
-        if run.error and run[:5] not in succeeded:
+        if run.error and Run(*run[:5]) in missing:
             yield f"{run.policy} in {run.world}, trained with {run.train_count}, seed {run.seed}: {run.error}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from train.benchmark import plan
 from train.benchmark.grid import Grid
 from train.benchmark.report import about, charts, story, theme
 from train.benchmark.report.cells import (
@@ -59,6 +60,7 @@ def content(
     scripted = list(dict.fromkeys(line.policy for line in evaluated if not line.train_count))
     looks = theme.series(learned, scripted, [ORACLE] if any(cell.policy == ORACLE for cell in table) else [])
     choices = _choices(evaluated, table)
+    missing = [task.run for task in plan.tasks(grid, [*trained, *evaluated])]
     reached = story.reaches(table, learned, choices.arenas[0])
     findings = story.findings(reached) or story.best_by_reward(table, learned, choices.arenas[0])
     return {
@@ -87,7 +89,7 @@ def content(
             "goals": columns([{"measure": SCORE, "y": story.RETURN, "name": "goal"}]),
         },
         "costs": about.costs(own(trained, evaluated)),
-        "about": about.surroundings(folder, trained),
+        "about": about.surroundings(folder, trained, missing),
         "replays": [_plain(replay) for replay in replays],
         "units": {"place": PLACE, "weight": WEIGHT, "kept": KEPT},
     }
