@@ -48,7 +48,7 @@ def evaluated(world, policy, count, seed, test_count, value=None):
     return {
         "what": "evaluated", "world": world, "policy": policy, "train_count": count, "seed": seed,
         "arena": "constant density", "test_count": test_count, "episodes": 2,
-        "values": {"reward": value, "collisions": 0.3 - 0.2 * value}, "seconds": 0.1,
+        "values": {"reward": value, "return": value, "collisions": 0.3 - 0.2 * value}, "seconds": 0.1,
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ class Place(_Table):
 
     env: str
     parameters: dict[str, Any] = {}  # of the world, without the number of agents
+    test_counts: TestCounts | None = None  # others than those of the grid: where more would cost too much
     scripted: list[str] = []  # policies to compare with, beside "random"
 
 
@@ -122,13 +123,13 @@ class Grid(_Table):
     def tests(self, world: str) -> Iterator[tuple[str, int]]:
         """Arenas and numbers of agents in which policies are tested."""
         density, *constant = self.places(world)
-        yield from ((density, n) for n in self.test_counts)
+        yield from ((density, n) for n in self.worlds[world].test_counts or self.test_counts)
         if self.arena is not None:
             yield from ((arena, n) for arena in constant for n in self.arena.test_counts)
 
     def episodes(self, test_count: int) -> int:
         """How many episodes are watched of so many agents."""
-        return max(4, -(-self.tested_agents // test_count))
+        return max(2, -(-self.tested_agents // test_count))
 
     def config(self, world: str, policy: str, train_count: str, arena: str, seed: int) -> TrainConfig:
         """How a run is trained: on as many agents in a rollout, in a minibatch and in all, at any count."""
@@ -248,8 +249,10 @@ def _fits(grid: Grid, world: str) -> Iterator[tuple[Where, Callable[[], object]]
     for policy in grid.policies:
         own = grid.architecture(policy).parameters
         yield ("architectures", policy, "parameters"), partial(params, {**density, **own})
-    for k, n in enumerate(grid.test_counts):
-        yield ("test_counts", k), partial(params, {**density, "n_agents": n})
+    counts = grid.worlds[world].test_counts
+    where: Where = ("worlds", world, "test_counts") if counts else ("test_counts",)
+    for k, n in enumerate(counts or grid.test_counts):
+        yield (*where, k), partial(params, {**density, "n_agents": n})
     for there in constant if grid.arena else ():
         for k, n in enumerate(grid.arena.test_counts if grid.arena else ()):
             yield ("arena", "test_counts", k), partial(params, {**there, "n_agents": n})

@@ -39,7 +39,7 @@ class Evaluated(NamedTuple):
     seed: int
     test_count: int
     episodes: int
-    values: dict[str, float]  # "reward" and each metric: mean per agent step
+    values: dict[str, float]  # "return" per agent and episode; "reward" and each metric: mean per agent step
     seconds: float
 
 

@@ -33,6 +33,7 @@ scripted = ["yield"]
 [worlds.gravity]
 env = "n_body_v0"
 parameters = { interaction = "gravity" }
+test_counts = [2]
 
 [architectures.near]
 policy = "sa"
@@ -55,7 +56,8 @@ def test_a_grid_says_where_policies_are_tested_and_how_they_are_trained(tmp_path
     ]
     assert grid.places("colliding")["constant arena"] == {"shape": "square", "density": None, "size": 16}
     assert grid.episodes(32) == 64
-    assert grid.episodes(10**6) == 4
+    assert grid.episodes(10**6) == 2
+    assert list(grid.tests("gravity")) == [("constant density", 2), *list(grid.tests("colliding"))[3:]]
     config = grid.config("colliding", "near", "2-16", "constant density", 1)
     assert (config.policy, config.positions, config.n_agents, config.seed) == ("sa", "plain", "2-16", 1)
     assert config.env_parameters()["vision_radius"] == 3
@@ -84,6 +86,7 @@ def test_the_mean_of_counts():
         ("[2, 8, 32]", "[2, -8, 32]", 7, "test_counts: must be greater than or equal to 1, not -8"),
         ("[2, 8, 32]", "[]", 7, "test_counts: List should have at least 1 item"),
         ("[2, 8, 32]", "[2, 8.5]", 7, "test_counts: must be a valid integer, not 8.5"),
+        ("test_counts = [2]", "test_counts = [0]", 27, "worlds.gravity.test_counts: must be greater than or"),
         ("[2, 8, 32]", "[2, 9999999]", 7, "test_counts: must be less than or equal to 1048576"),
         ("[4, 8, 12]", "[\n  4,\n  128,\n]", 16, "arena.test_counts: n_agents=128 do not fit"),
         ('[8, "2-16"', '[8, "16-2"', 6, "train_counts: n_agents must be a (low, high) pair"),
@@ -105,11 +108,11 @@ def test_the_mean_of_counts():
             22,
             "worlds.colliding.scripted: no scripted policy 'yeeld'; there are: random",
         ),
-        ('policy = "sa"\n', 'policy = "saa"\n', 29, "architectures.near.policy: policy must be one of"),
+        ('policy = "sa"\n', 'policy = "saa"\n', 30, "architectures.near.policy: policy must be one of"),
         (
             "vision_radius = 3",
             "vision_radius = -3",
-            31,
+            32,
             "architectures.near.parameters: vision_radius must be",
         ),
         ("seeds = [0, 1]", "seeds = [0, 1", 10, "Unclosed array"),

@@ -164,7 +164,7 @@ def test_strength_in_known_cases():
 
 def test_scores_are_0_for_random_and_1_for_the_oracle():
     lines = [
-        Evaluated("w", policy, train, "constant density", 0, n, 1, {"reward": reward}, 0.0)
+        Evaluated("w", policy, train, "constant density", 0, n, 1, {"return": reward}, 0.0)
         for policy, train, n, reward in (
             ("random", "", 8, -1.0), ("oracle", "8", 8, 1.0), ("sa", "8", 8, 0.5), ("sa", "8", 16, 0.5),
         )
@@ -209,10 +209,10 @@ def test_the_goal_needs_return_and_few_collisions():
 
 
 def test_without_an_oracle_the_reward_tells():
-    table = [cell("a", "reward", 0.5), cell("b", "reward", 0.7)]
+    table = [cell("a", "return", 50.0), cell("b", "return", 70.25)]
     assert story.reaches(table, ["a", "b"], "constant density") == []
-    ((_, text),) = story.best_by_reward(table, ["a", "b"], "constant density")
-    assert text.startswith("b, trained with 8, earns most among 64 agents: 0.700")
+    ((_, text),) = story.best_by_return(table, ["a", "b"], "constant density")
+    assert text.startswith("b, trained with 8, earns most among 64 agents: 70.25")
 
 
 def test_a_report_needs_results(tmp_path):

@@ -107,7 +107,7 @@ def test_the_bootstrap_is_stratified():
 
 def test_scores_and_gaps_by_hand():
     def line(policy, train, n, reward, arena="constant density", seed=0):
-        return Evaluated("w", policy, train, arena, seed, n, 4, {"reward": reward}, 1.0)
+        return Evaluated("w", policy, train, arena, seed, n, 4, {"return": reward}, 1.0)
 
     lines = [
         line("random", "", 8, 0.0), line("random", "", 32, 0.2),

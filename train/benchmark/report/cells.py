@@ -14,7 +14,7 @@ from train.benchmark.results import ORACLE, Evaluated, Trained
 from train.benchmark.statistics import Interval, above, improvement, iqm
 from train.config import count
 
-SCORE, GAP, REWARD = "score", "gap", "reward"
+SCORE, GAP, RETURN = "score", "gap", "return"
 
 
 class Cell(NamedTuple):
@@ -59,19 +59,22 @@ def cells(evaluated: Sequence[Evaluated]) -> list[Cell]:
 
 
 def scores(evaluated: Sequence[Evaluated]) -> list[float]:
-    """Rewards of which random actions have 0 and the oracle 1; nan where one of them is missing."""
-    rewards = defaultdict(list)
+    """Returns of which random actions have 0 and the oracle 1; nan where one of them is missing.
+
+    Per agent and episode, not per agent step: who leaves early has no steps that would count against him.
+    """
+    returns = defaultdict(list)
     for line in evaluated:
-        rewards[line.world, line.arena, line.test_count, line.policy].append(line.values["reward"])
+        returns[line.world, line.arena, line.test_count, line.policy].append(line.values[RETURN])
     found = []
     for line in evaluated:
         place = line.world, line.arena, line.test_count
-        least, most = rewards.get((*place, "random")), rewards.get((*place, ORACLE))
+        least, most = returns.get((*place, "random")), returns.get((*place, ORACLE))
         if not least or not most:
             found.append(float("nan"))
         else:
             low, high = float(np.mean(least)), float(np.mean(most))
-            found.append((line.values["reward"] - low) / (high - low))
+            found.append((line.values[RETURN] - low) / (high - low))
     return found
 
 

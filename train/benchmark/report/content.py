@@ -14,7 +14,7 @@ from train.benchmark.grid import Grid
 from train.benchmark.report import about, charts, story, theme
 from train.benchmark.report.cells import (
     GAP,
-    REWARD,
+    RETURN,
     SCORE,
     Cell,
     Tested,
@@ -32,8 +32,7 @@ _POINTS = 50  # of a learning curve
 _LABELS = {
     SCORE: "score (random 0, oracle 1)",
     GAP: "generalisation gap (score lost since training)",
-    REWARD: "reward per agent step",
-    "return": "return per agent and episode",
+    RETURN: "return per agent and episode",
 }
 
 
@@ -62,13 +61,13 @@ def content(
     choices = _choices(evaluated, table)
     missing = [task.run for task in plan.tasks(grid, [*trained, *evaluated])]
     reached = story.reaches(table, learned, choices.arenas[0])
-    findings = story.findings(reached) or story.best_by_reward(table, learned, choices.arenas[0])
+    findings = story.findings(reached) or story.best_by_return(table, learned, choices.arenas[0])
     return {
         "title": grid.title,
         "headline": story.headline(table, choices.trains[0]),
         "lead": story.lead(table, learned, grid.oracle),
         "findings": findings,
-        "goal": story.RETURN,
+        "goal": story.GOAL_RETURN,
         "reaches": [{**reach._asdict(), "met": reach.met} for reach in reached],
         "looks": [look._asdict() for look in looks],
         "choices": choices._asdict(),
@@ -86,7 +85,7 @@ def content(
                 {**_tested(t), "other": name, **i._asdict()} for t, name, i in improvements(evaluated)
             ),
             "trains": columns(_trains(choices.trains)),
-            "goals": columns([{"measure": SCORE, "y": story.RETURN, "name": "goal"}]),
+            "goals": columns([{"measure": SCORE, "y": story.GOAL_RETURN, "name": "goal"}]),
         },
         "costs": about.costs(own(trained, evaluated)),
         "about": about.surroundings(folder, trained, missing),
@@ -106,7 +105,7 @@ def _choices(evaluated: Sequence[Evaluated], table: Sequence[Cell]) -> charts.Ch
         # Those of most policies first: at the others only the oracle was trained.
         trains=sorted(policies, key=lambda train: (-policies[train], not train.isdecimal(), _bounds(train)))
         or [""],
-        measures=sorted(measures, key=lambda name: (name != SCORE, name != REWARD, name == GAP)),
+        measures=sorted(measures, key=lambda name: (name != SCORE, name != RETURN, name == GAP)),
         counts=sorted({line.test_count for line in evaluated}),
     )
 

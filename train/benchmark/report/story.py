@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from train.benchmark.report.cells import REWARD, SCORE, Cell
+from train.benchmark.report.cells import RETURN, SCORE, Cell
 from train.benchmark.results import ORACLE
 
-RETURN, COLLISIONS = 0.95, 1.1  # the goal: of the oracle's return at least, of its collisions at most
+GOAL_RETURN, GOAL_COLLISIONS = 0.95, 1.1  # of the oracle's return at least, of its collisions at most
 
 
 class Reach(NamedTuple):
@@ -26,7 +26,7 @@ class Reach(NamedTuple):
     @property
     def met(self) -> bool:
         """Whether the goal is reached."""
-        return self.score >= RETURN and (self.collisions is None or self.collisions <= COLLISIONS)
+        return self.score >= GOAL_RETURN and (self.collisions is None or self.collisions <= GOAL_COLLISIONS)
 
 
 def reaches(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[Reach]:
@@ -74,8 +74,8 @@ def lead(cells: Sequence[Cell], learned: Sequence[str], oracle: str) -> str:
         text += (
             " A score of 0 is what random actions earn, 1 what the oracle does:"
             f" {oracle}, trained with just as many agents as it is tested with. The goal among the"
-            f" most agents: {_percent(RETURN)} of the oracle's return at no more than {COLLISIONS} times its"
-            " collisions."
+            f" most agents: {_percent(GOAL_RETURN)} of the oracle's return at no more than {GOAL_COLLISIONS}"
+            " times its collisions."
         )
     return text
 
@@ -101,19 +101,19 @@ def findings(found: Sequence[Reach]) -> list[tuple[str, str]]:
     return texts
 
 
-def best_by_reward(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[tuple[str, str]]:
+def best_by_return(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[tuple[str, str]]:
     """What can be said where no oracle was trained."""
     texts = []
-    rewards = [
-        c for c in cells if c.measure == REWARD and c.policy in learned and c.arena in (arena, "as trained")
+    returns = [
+        c for c in cells if c.measure == RETURN and c.policy in learned and c.arena in (arena, "as trained")
     ]
-    for world in dict.fromkeys(cell.world for cell in rewards):
-        ours = [cell for cell in rewards if cell.world == world]
+    for world in dict.fromkeys(cell.world for cell in returns):
+        ours = [cell for cell in returns if cell.world == world]
         most = max(cell.test_count for cell in ours)
         best = max((cell for cell in ours if cell.test_count == most), key=lambda cell: cell.mean)
         text = (
             f"{best.policy}, trained with {_dashed(best.train_count)}, earns most among {most:,} agents:"
-            f" {best.mean:.3f} per agent step (95% interval {best.low:.3f} to {best.high:.3f})."
+            f" {best.mean:.4g} per agent and episode (95% interval {best.low:.4g} to {best.high:.4g})."
             " No oracle was trained at that number."
         )
         texts.append((world, text))
