@@ -6,6 +6,7 @@ import json
 import logging
 import queue
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 LOGS = "logs"
 _PATIENCE = 60  # seconds in which a stopped process may save
 _STOPPED = (130, 143)  # statuses of one that was asked to stop, and goes on the next time
+_KNOCKING = 10  # seconds in which a cluster must answer; Ray alone would wait for minutes
 _TRIES = 3  # of a task whose machine is lost
 Event = dict[str, Any]  # what a task tells, see `train.benchmark.work`
 
@@ -128,8 +130,9 @@ class OnRay:
         if address == "local":
             options |= {"num_cpus": workers, "include_dashboard": False}
         try:
+            _knock(address)
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, OverflowError) as error:
             raise ConnectionError(f"--ray {address}: {error}") from None
         self.workers = int(ray.cluster_resources().get("CPU", 1))
         # Tried again by us, with what is done by then.
@@ -156,6 +159,13 @@ class OnRay:
         for found in list(self._running):
             self._ray.cancel(found, force=True)
         self._ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody is at HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCKING).close()
 
 
 def _remotely(folder: str, name: str) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from policies import LoadError
 from train.benchmark import plan, results, runner
+from train.benchmark.pool import OnRay
 from train.benchmark.results import ORACLE, Evaluated, Trained
 from train.cli import main
 
@@ -199,6 +201,14 @@ def test_ctrl_c_stops_all_and_the_next_start_goes_on(grid, tmp_path):
     assert error.decode() == "interact-env: interrupted\n"
     assert (run / "latest").exists(), "every run has saved"
     assert not any(isinstance(line, Trained) for line in results.read(tmp_path / "out" / results.FILE))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://[::1]:1", "nonsense"])
+def test_a_cluster_that_is_not_there_is_missed_at_once(address):
+    with pytest.raises(ConnectionError, match="^--ray " + re.escape(address)):
+        OnRay(address, 1)
 
 
 @pytest.mark.long
