@@ -193,6 +193,7 @@ def test_the_goal_needs_return_and_few_collisions():
         cell("a", "score", 0.97), cell("a", "collisions", 0.2), cell("b", "score", 0.99),
         cell("b", "collisions", 0.1), cell("c", "score", 0.3),
         cell("oracle", "collisions", 0.1, train_count=""),
+        cell("b", "score", 1.0, train_count="2-16"), cell("b", "collisions", 0.2, train_count="2-16"),
         cell("b", "score", 1.0, train_count="64"), cell("a", "score", 1.5, test_count=8),
     ]  # fmt: skip
     found = story.reaches(table, ["a", "b", "c"], "constant density")

@@ -30,7 +30,10 @@ class Reach(NamedTuple):
 
 
 def reaches(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[Reach]:
-    """One Reach for each learned policy of each world, the best of those it was trained as; best first."""
+    """One Reach for each learned policy of each world, the best of those it was trained as; best first.
+
+    Better is who reaches the goal, and then who scores more.
+    """
     here = [cell for cell in cells if cell.arena in (arena, "as trained")]
     scores = [cell for cell in here if cell.measure == SCORE and cell.policy in learned]
     found: list[Reach] = []
@@ -39,10 +42,12 @@ def reaches(cells: Sequence[Cell], learned: Sequence[str], arena: str) -> list[R
         largest = max(cell.test_count for cell in ours)
         # An oracle is no transfer.
         ours = [cell for cell in ours if cell.test_count == largest and cell.train_count != str(largest)]
+        all_of = [
+            Reach(world, *cell[2:5], cell.mean, cell.low, cell.high, _ratio(here, cell)) for cell in ours
+        ]
         best: dict[str, Reach] = {}
-        for cell in sorted(ours, key=lambda cell: -cell.mean):
-            ratio = _ratio(here, cell)
-            best.setdefault(cell.policy, Reach(world, *cell[2:5], cell.mean, cell.low, cell.high, ratio))
+        for reach in sorted(all_of, key=lambda reach: (not reach.met, -reach.score)):
+            best.setdefault(reach.policy, reach)
         found += best.values()
     return found
 
@@ -96,7 +101,8 @@ def findings(found: Sequence[Reach]) -> list[tuple[str, str]]:
         met = [reach for reach in (best, *rest) if reach.met]
         text += _verdict(met, 1 + len(rest))
         if rest:
-            text += f" Least carries over with {rest[-1].policy}: {_percent(rest[-1].score)}."
+            least = min(rest, key=lambda reach: reach.score)
+            text += f" Least carries over with {least.policy}: {_percent(least.score)}."
         texts.append((world, text))
     return texts
 
