@@ -44,17 +44,19 @@ class TrainConfig:
     """Other parameters of the world as NAME=VALUE, such as shape=square radius=1."""
     seed: int = 0
     """Seed of the worlds, the weights and the batches."""
-    total_steps: int = 409_600
+    total_steps: int = 204_800
     """Env steps to train for (one world advanced by one step)."""
-    n_worlds: int = 128
+    n_worlds: int = 256
     """Worlds that are stepped together."""
-    n_steps: int = 32
+    n_steps: int = 8
     """Steps of every world between updates."""
-    batch_size: int = 512
+    batch_size: int = 256
     """Worlds at a step in a minibatch; all their agents are in the loss."""
+    restart_below: float = 0.5
+    """Share of its agents below which a world starts anew, after a rollout; 0: only when it is over."""
     n_epochs: int = 3
     """Passes over the rollout in an update."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's, falling linearly to 0."""
     gamma: float = 0.9
     """Discount."""
@@ -135,6 +137,8 @@ class TrainConfig:
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1], not {getattr(self, name)}")
+        if not 0 <= self.restart_below <= 1:
+            raise ValueError(f"--restart-below must be in [0, 1], not {self.restart_below}")
         if not 0 <= self.ent_coef < math.inf:
             raise ValueError(f"--ent-coef must be >= 0 and finite, not {self.ent_coef}")
         if self.device not in ("auto", "cpu", "cuda"):

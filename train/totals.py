@@ -44,11 +44,16 @@ class Totals:
         self.episode_return += reward
         self.joined |= mask
         self.length += 1
-        n = self.joined.sum(dim=1)
-        self._ended[t] = torch.stack([over, self.episode_return.sum(dim=1) / n, self.length])
-        self.episode_return.masked_fill_(over[:, None], 0)
-        self.joined &= ~over[:, None]
-        self.length.masked_fill_(over, 0)
+        self._ended[t] = 0
+        self.end(t, over)
+
+    def end(self, t: int, worlds: Tensor) -> None:
+        """Count the episodes of some worlds, (B,) bool, as ended after step t."""
+        returns = self.episode_return.sum(dim=1) / self.joined.sum(dim=1)
+        self._ended[t] = torch.where(worlds, torch.stack([worlds, returns, self.length]), self._ended[t])
+        self.episode_return.masked_fill_(worlds[:, None], 0)
+        self.joined &= ~worlds[:, None]
+        self.length.masked_fill_(worlds, 0)
 
     def found(self, ranks: Ranks) -> tuple[Tensor, Tensor]:
         """What `finish` has to be given, as the host sees it: of all processes."""

@@ -176,6 +176,7 @@ def _model(config: TrainConfig, ranks: Ranks, network: dict[str, Any], env: Agen
         learning_rate=lambda remaining: config.learning_rate * max(0.0, remaining),
         n_steps=config.n_steps,
         batch_size=config.batch_size,
+        restart_below=config.restart_below,
         n_epochs=config.n_epochs,
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,

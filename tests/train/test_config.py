@@ -49,6 +49,7 @@ def test_a_bad_assignment_is_named(text):
         ({"learning_rate": float("nan")}, "--learning-rate must be > 0"),
         ({"gamma": 1.5}, r"--gamma must be in \[0, 1\]"),
         ({"ent_coef": -1.0}, "--ent-coef must be >= 0"),
+        ({"restart_below": 1.5}, "--restart-below must be in"),
         ({"device": "tpu"}, "--device must be auto, cpu or cuda"),
         ({"env": "nowhere_v0"}, "no world 'nowhere_v0'"),
         ({"env_params": ("size=20",)}, "size must be a multiple of period=16"),

@@ -142,6 +142,30 @@ def test_a_cut_bootstraps_from_the_true_last_observation():
     assert cuts > 15
 
 
+def rolled_out(restart_below):
+    model = make("n_body_v0", escape_radius=0.7)
+    model.restart_below = restart_below
+    model.learn(1)
+    return model
+
+
+def test_worlds_that_most_agents_have_left_start_anew_after_a_rollout():
+    """What the rollout holds is the same, what their agents will earn included."""
+    patient, eager = rolled_out(restart_below=0.0), rolled_out(restart_below=0.75)
+    for name in ("mask", "rewards", "terminated", "truncated", "advantages", "state_returns"):
+        assert torch.equal(getattr(patient.rollout_buffer, name), getattr(eager.rollout_buffer, name)), name
+    left = patient.batch.alive.sum(axis=1) < 0.75 * patient.batch.n_agents
+    assert 0 < left.sum() < len(left)
+    assert (eager.batch.steps[left] == 0).all()
+    assert (eager.batch.alive.sum(axis=1) == eager.batch.n_agents)[left].all()
+    assert not eager.totals.joined[left].any()
+    np.testing.assert_array_equal(eager.batch.rows[~left], patient.batch.rows[~left])
+    ended = list(eager.ep_info_buffer)
+    assert len(ended) == len(patient.ep_info_buffer) + left.sum()
+    running = (patient.totals.episode_return.sum(dim=1) / patient.totals.joined.sum(dim=1)).numpy()[left]
+    assert set(np.round(running, 6)) <= {round(episode["r"], 6) for episode in ended}
+
+
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("policy", ["sa", "sa_linear", "deep_sets"])
 def test_garbage_in_dead_rows_changes_the_weights_by_exactly_nothing(world, policy):

@@ -102,8 +102,8 @@ class Grid(_Table):
     agent_steps: Positive  # of every training
     parameters: Annotated[int, Field(ge=0, strict=True)] = 0  # of every network; 0: of each at its own width
     tested_agents: Positive = 2048  # at each test count: of few agents more episodes are watched
-    rollout_agents: Positive = 1024  # of all worlds together
-    batch_agents: Positive = 4096  # of a minibatch
+    rollout_agents: Positive = 2048  # of all worlds together
+    batch_agents: Positive = 2048  # of a minibatch
     training: Options = {}
 
     def architecture(self, policy: str) -> Architecture:
