@@ -5,4 +5,6 @@ from __future__ import annotations
 # What `interact-env theory` takes, and the module that does it: a TITLE and run(effort, report) -> Outcome.
 EXPERIMENTS = {
     "length": "train.theory.length",
+    "coupling": "train.theory.coupling",
+    "three-way": "train.theory.three_way",
 }

@@ -10,8 +10,6 @@ the relative error and its bound are ours; so is the link to reinforcement learn
 
 from __future__ import annotations
 
-import functools
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from train.theory import plots
 from train.theory.experiment import Effort, Finding, Outcome, Report, side_by_side
+from train.theory.learning import relative_error, tests
 from train.theory.ring import EMBEDDINGS, Ring, fourier
 from train.theory.theorem import Layer, descend, largest_rate
 
@@ -28,7 +27,6 @@ N_TRAIN = 20
 N_TEST = (2, 5, 10, 20, 30, 40, 100, 1000)
 _OF_SOURCE = (2, 5, 10, 20, 30, 40)
 _BOUND = 1e-7
-_TESTED = 4000  # agents, in as many sets as it takes
 _WORLDS = 16
 
 
@@ -93,23 +91,14 @@ def learned(job: Job) -> dict[str, Any]:
     layer = Layer(job.module, embedding)
     curve = descend(layer, draw, job.steps, largest_rate(N_TRAIN, job.ring.places))
     of_training = float(draw(1000)[1].var())
-    error = functools.partial(_error, layer, of_training)
     places, returns = job.ring.measured(N_TRAIN, _WORLDS, job.seed)
     c = layer.c
     return {
-        "errors": {str(n): error([draw(1, n) for _ in range(math.ceil(_TESTED / n))]) for n in N_TEST},
-        "returns": error([(embedding[places], returns.float())]),
+        "errors": {str(n): relative_error(layer, tests(draw, n), of_training) for n in N_TEST},
+        "returns": relative_error(layer, [(embedding[places], returns.float())], of_training),
         "curve": curve[:: max(1, len(curve) // 200)],
         "c": None if c is None else embedding @ c @ embedding.T,
     }
-
-
-@torch.no_grad()
-def _error(layer: Layer, of_training: float, sets: list[tuple[Tensor, Tensor]]) -> float:
-    """Squared, relative to the variance of the answers."""
-    right = torch.cat([y.flatten() for _, y in sets])
-    answers = torch.cat([layer(x).flatten() for x, _ in sets])
-    return float((answers - right).square().mean() / max(float(right.var()), of_training))
 
 
 def _figures(ring: Ring, by: dict[str, list[dict[str, Any]]]) -> dict[str, Figure]:

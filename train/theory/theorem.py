@@ -5,16 +5,13 @@ Source: Ustaomeroglu and Qu 2025, arXiv 2506.06179, as third-party notes tell of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from policies import SelfAttention
 from policies.registry import find, interaction
 from policies.sums import SUM_SCALE
-
-Draw = Callable[[int], tuple[Tensor, Tensor]]  # sets -> embedded entities (B, L, d) and their answers (B, L)
+from train.theory.learning import SETS, Draw
 
 
 class Layer(nn.Module):
@@ -71,7 +68,7 @@ def descend(layer: Layer, draw: Draw, steps: int, rate: float) -> list[float]:
     optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=rate)
     errors = []
     for _ in range(steps):
-        x, y = draw(_SETS)
+        x, y = draw(SETS)
         loss = (layer(x) - y).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -86,9 +83,6 @@ def largest_rate(n_entities: int, n_kinds: int) -> float:
     An entity's error moves a row of C by \(2 c^2 r / (B L)\), with r the L - 1 others it has met. In a step a
     row is met by B L / S entities: each adds \(|r|^2 = L - 1\), and what all share, \((L - 1)^2 / S\).
     """
-    met = _SETS * n_entities / n_kinds
+    met = SETS * n_entities / n_kinds
     others = n_entities - 1
-    return _SETS * n_entities / (2 * SUM_SCALE**2 * (met * others**2 / n_kinds + others))
-
-
-_SETS = 64
+    return SETS * n_entities / (2 * SUM_SCALE**2 * (met * others**2 / n_kinds + others))
