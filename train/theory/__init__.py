@@ -7,4 +7,5 @@ EXPERIMENTS = {
     "length": "train.theory.length",
     "coupling": "train.theory.coupling",
     "three-way": "train.theory.three_way",
+    "genotype": "train.theory.genotype",
 }
