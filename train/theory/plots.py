@@ -59,10 +59,10 @@ def errors(
 
 def draw_errors(axis: Axes, xs: Sequence[float], lines: Mapping[str, Sequence[Sequence[float]]]) -> None:
     """The lines of `errors`, on an axis."""
-    for shade, (name, values) in zip(COLORS, lines.items(), strict=False):
+    for shade, style, (name, values) in zip(COLORS, ("-", "--", ":", "-.") * 2, lines.items(), strict=False):
         logs = np.array([interval([float(np.log10(max(v, 1e-300))) for v in of_size]) for of_size in values])
         mean, low, high = 10**logs.T
-        axis.plot(xs, mean, "o-", ms=4, color=shade, label=name)
+        axis.plot(xs, mean, "o", ls=style, ms=4, color=shade, label=name)  # where lines lie on each other
         axis.fill_between(xs, low, high, color=shade, alpha=0.2, lw=0)
     axis.set_xscale("log")
     axis.set_yscale("log")
