@@ -5,6 +5,7 @@ from __future__ import annotations
 # What `interact-env theory` takes, and the module that does it: a TITLE and run(effort, report) -> Outcome.
 EXPERIMENTS = {
     "length": "train.theory.length",
+    "convergence": "train.theory.convergence",
     "coupling": "train.theory.coupling",
     "three-way": "train.theory.three_way",
     "genotype": "train.theory.genotype",

@@ -18,29 +18,40 @@ class Layer(nn.Module):
     r"""One head of an interaction on bare embeddings, (B, L, d) -> (B, L), and its readout w.
 
     Self-attention begins as Theorem 4.4 has it: C = 0, and a positive value for every entity. \(C\) is
-    learned as the query's weights; keys, values and output stay the identity. Others begin as they do.
+    learned as the query's weights; keys, values and output stay the identity, but for the sum's constant
+    that the keys undo. Others begin as they do.
     """
 
-    def __init__(self, name: str, embedding: Tensor) -> None:
-        """`name` is an interaction of the registry; embedding (S, d) that of every entity there is."""
+    def __init__(self, name: str, embedding: Tensor, values: Tensor | None = None) -> None:
+        """Make the layer.
+
+        Args:
+            name: an interaction of the registry.
+            embedding: (S, d), of every entity there is.
+            values: (S,) positive, what the readout w makes of each at the start, and then learns; None: 1,
+                for good.
+        """
         super().__init__()
         d = embedding.shape[1]
         self.attention = interaction(find(name))(d, 1, d)
         self.read = nn.Linear(d, 1, bias=False)
         if isinstance(self.attention, SelfAttention):
-            self._begin(self.attention, embedding)
+            self._begin(self.attention)
         self.to(embedding.dtype)
+        if isinstance(self.attention, SelfAttention):
+            of_each = torch.ones(len(embedding)).to(embedding) if values is None else values
+            self.read.weight.requires_grad_(values is not None)
+            self.read.weight.data = (torch.linalg.pinv(embedding) @ of_each)[None]
 
-    def _begin(self, attention: SelfAttention, embedding: Tensor) -> None:
-        one = torch.eye(embedding.shape[1])
-        of_value_1 = torch.linalg.pinv(embedding) @ torch.ones(len(embedding), 1, dtype=embedding.dtype)
+    @staticmethod
+    def _begin(attention: SelfAttention) -> None:
+        one = torch.eye(attention.d_model)
         with torch.no_grad():
             attention.query.weight.zero_()
-            attention.key_value.weight.copy_(torch.cat([one, one]))
+            attention.key_value.weight.copy_(torch.cat([one / SUM_SCALE, one]))
             attention.out.weight.copy_(one)
             attention.out.bias.zero_()
-            self.read.weight.copy_(of_value_1.T)
-        for parameter in (attention.key_value.weight, *attention.out.parameters(), self.read.weight):
+        for parameter in (attention.key_value.weight, *attention.out.parameters()):
             parameter.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +91,9 @@ def descend(layer: Layer, draw: Draw, steps: int, rate: float) -> list[float]:
 def largest_rate(n_entities: int, n_kinds: int) -> float:
     r"""A step at which `descend` is stable, for uniform kinds in orthonormal embeddings.
 
-    An entity's error moves a row of C by \(2 c^2 r / (B L)\), with r the L - 1 others it has met. In a step a
+    An entity's error moves a row of C by \(2 r / (B L)\), with r the L - 1 others it has met. In a step a
     row is met by B L / S entities: each adds \(|r|^2 = L - 1\), and what all share, \((L - 1)^2 / S\).
     """
     met = SETS * n_entities / n_kinds
     others = n_entities - 1
-    return SETS * n_entities / (2 * SUM_SCALE**2 * (met * others**2 / n_kinds + others))
+    return SETS * n_entities / (2 * (met * others**2 / n_kinds + others))

@@ -42,7 +42,7 @@ def test_the_layer_is_the_theorems(name):
     assert (layer(e[None]) == 0).all()
     c = torch.randn(24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        layer.attention.query.weight.copy_(4 * c.T)
+        layer.attention.query.weight.copy_(c.T)
     torch.testing.assert_close(layer.c, c)
     x = e[torch.tensor([[3, 7, 7, 20]])]
     scores = x[0] @ c @ x[0].T
