@@ -6,6 +6,7 @@ from __future__ import annotations
 EXPERIMENTS = {
     "length": "train.theory.length",
     "convergence": "train.theory.convergence",
+    "versatility": "train.theory.versatility",
     "coupling": "train.theory.coupling",
     "three-way": "train.theory.three_way",
     "genotype": "train.theory.genotype",
