@@ -61,7 +61,7 @@ def test_simulated(check):
 
 @installed
 @pytest.mark.slow
-@pytest.mark.parametrize("cc", ["80", "90"])
+@pytest.mark.parametrize("cc", [pytest.param("80", marks=pytest.mark.long), "90"])
 def test_kernels_compile_without_a_gpu_and_a_step_of_float32_has_no_float64(cc):
     found = json.loads(python("ptx.py", cc))
     assert {key.split()[0] for key in found} == set(PARAMETERS)

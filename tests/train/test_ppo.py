@@ -353,12 +353,12 @@ def test_trains_on_a_gpu():
 )
 def test_attention_learns_to_avoid_and_no_interaction_cannot(policy, bar):
     torch.set_num_threads(2)
-    env = make_sb3_vec_env("colliding_agents_v0", 128, seed=0, n_agents=8, size=16, shape="square")
+    env = make_sb3_vec_env("colliding_agents_v0", 256, seed=0, n_agents=8, size=16, shape="square")
     model = EntityPPO(
-        EntityPolicy, env, learning_rate=lambda remaining: 1e-3 * remaining, n_steps=32, batch_size=512,
+        EntityPolicy, env, learning_rate=lambda remaining: 3e-3 * remaining, n_steps=8, batch_size=256,
         n_epochs=3, gamma=0.9, ent_coef=0.003, seed=0, device="cpu", policy_kwargs={"policy": policy},
     )  # fmt: skip
-    model.learn(128 * 32 * 30)
+    model.learn(256 * 8 * 20)
     reward = model.totals.rates()[1]
     if bar is None:
         assert 0.4 < reward < 0.65, "goes ahead and collides"
