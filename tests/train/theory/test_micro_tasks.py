@@ -44,7 +44,7 @@ def test_a_lone_entity_has_no_answer_and_a_reader_none_to_give():
         assert (Reader("none", task.width)(x) == 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the experiments of coupled features and of three-way interactions show as much
 def test_each_sum_is_solved_by_the_attention_that_can_express_it():
     solvers = ("sa_linear", "hfa_linear", "ha_linear")
     jobs = [(PAIRWISE, name, 500) for name in (*solvers, "deep_sets")]
