@@ -1,4 +1,4 @@
-r"""Whether data tell all entities apart: will what is learned from them hold for others?
+r"""Whether data tell all entities apart, so that what is learned from them holds for others.
 
 An entity of kind m that meets n_1 of the first kind, n_2 of the second, ... tells the sum of
 \(n_\nu f(m, \nu)\). All that entities of kind m have met are the rows of a matrix \(S_m\). If its rank is the

@@ -83,7 +83,8 @@ def measured(job: Job) -> dict[str, Any]:
         "gamma": gamma(full),
         "flagged": float(np.mean(named)),
         "wrongly": float(np.mean([not all(one.versatile for one in found) for found in versatile])),
-        **_errors(job),
+        **_errors(job, "versatile"),
+        **_errors(job, "degenerate"),
     }
 
 
@@ -116,23 +117,20 @@ def gamma(full: list[float]) -> float:
     return -float(scipy.stats.linregress(sets, np.log(parts)).slope)
 
 
-def _errors(job: Job) -> dict[str, float]:
-    """Of layers that learned from either data: on their own, and on versatile data."""
-    found = {}
-    for data in _DATA:
-        generator = torch.Generator().manual_seed(job.seed)
-        f = torch.randn(N_KINDS, N_KINDS, generator=generator, dtype=torch.float64)
-        one_hot = torch.eye(N_KINDS, dtype=torch.float64)
+def _errors(job: Job, data: str) -> dict[str, float]:
+    """Of a layer that learned from either data: on its own, and on versatile data."""
+    generator = torch.Generator().manual_seed(job.seed)
+    f = torch.randn(N_KINDS, N_KINDS, generator=generator, dtype=torch.float64)
+    one_hot = torch.eye(N_KINDS, dtype=torch.float64)
 
-        def draw(sets: int, n: int = N_TRAIN, degenerate: bool = data == "degenerate", f: Tensor = f) -> Set:
-            drawn = kinds(sets, n, degenerate, generator)
-            return one_hot[drawn], f[drawn[:, :, None], drawn[:, None, :]].sum(-1) - f.diagonal()[drawn]
+    def draw(sets: int, n: int = N_TRAIN, degenerate: bool = data == "degenerate") -> Set:
+        drawn = kinds(sets, n, degenerate, generator)
+        return one_hot[drawn], f[drawn[:, :, None], drawn[:, None, :]].sum(-1) - f.diagonal()[drawn]
 
-        layer = Layer(job.module, one_hot)
-        descend(layer, draw, job.steps, largest_rate(N_TRAIN, N_KINDS) / 2)
-        found[f"own, {data}"] = relative_error(layer, tests(draw, N_TRAIN))
-        found[data] = relative_error(layer, tests(lambda sets, n: draw(sets, n, False), N_TRAIN))
-    return found
+    layer = Layer(job.module, one_hot)
+    descend(layer, draw, job.steps, largest_rate(N_TRAIN, N_KINDS) / 2)
+    elsewhere = relative_error(layer, tests(lambda sets, n: draw(sets, n, False), N_TRAIN))
+    return {f"own, {data}": relative_error(layer, tests(draw, N_TRAIN)), data: elsewhere}
 
 
 def _figure(runs: list[dict[str, Any]]) -> Figure:
