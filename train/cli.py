@@ -21,6 +21,7 @@ from train.commands import (
     new_world,
     play,
     speed,
+    theory,
     train,
     verify,
     watch,
@@ -37,6 +38,7 @@ Command = (
     | Annotated[verify.VerifyConfig, tyro.conf.subcommand("verify")]
     | Annotated[demo.DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[speed.SpeedConfig, tyro.conf.subcommand("speed")]
+    | Annotated[theory.TheoryConfig, tyro.conf.subcommand("theory")]
     | Annotated[micro_tasks.MicroTasksConfig, tyro.conf.subcommand("micro-tasks")]
     | Annotated[new_world.NewWorldConfig, tyro.conf.subcommand("new-world")]
     | Annotated[listing.ListConfig, tyro.conf.subcommand("list")]
@@ -52,6 +54,7 @@ _RUN: dict[type, Callable[..., int]] = {
     verify.VerifyConfig: verify.run,
     demo.DemoConfig: demo.run,
     speed.SpeedConfig: speed.run,
+    theory.TheoryConfig: theory.run,
     micro_tasks.MicroTasksConfig: micro_tasks.run,
     new_world.NewWorldConfig: new_world.run,
     listing.ListConfig: listing.run,

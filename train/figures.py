@@ -31,7 +31,7 @@ def learning_curve(log: dict[str, list[float]], path: Path, title: str) -> None:
     axis.set(xlabel="agent steps (millions)", ylabel="per agent step", title=title)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
-    _save(fig, path)
+    save(fig, path)
 
 
 def count_transfer(results: list[Result], path: Path, title: str, trained_at: str) -> None:
@@ -63,10 +63,11 @@ def count_transfer(results: list[Result], path: Path, title: str, trained_at: st
     axes[0][0].set_ylabel("reward per agent step")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     fig.suptitle(f"{title}, trained with {trained_at} agents")
-    _save(fig, path)
+    save(fig, path)
 
 
-def _save(fig: figure.Figure, path: Path) -> None:
+def save(fig: figure.Figure, path: Path) -> None:
+    """Write a figure in the format that its file's name ends with."""
     data = BytesIO()
     fig.savefig(data, dpi=150, format=path.suffix.removeprefix(".") or "png")
     plt.close(fig)

@@ -16,9 +16,7 @@ three-way interactions); these small forms are ours.
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -26,15 +24,15 @@ from torch import Tensor, nn
 
 from policies.registry import find, interaction
 from train.compare import interval
+from train.theory.experiment import Report, side_by_side
+from train.theory.learning import learn, relative_error, tests
 
 N_TRAIN = 20
 N_TEST = (2, 20, 200, 1000)
 MODULES = ("sa", "sa_linear", "hfa", "hfa_linear", "ha", "ha_linear", "deep_sets", "mean_field")
-_CELLS, _REACH, _LABELS, _KINDS = 20, 3, 4, 8
+_CELLS, _REACH, _LABELS = 20, 3, 4
 _D_MODEL, _HEADS, _D_HEAD = 64, 4, 24
-_TEST_ENTITIES = 2000  # of a test, in as many sets as it takes
 Errors = dict[int, float]  # by number of entities
-Report = Callable[[float, float, str], None]
 # Sets, entities and a generator -> one-hot entities (B, L, width) and their answers (B, L).
 Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -60,22 +58,30 @@ def _position_label(sets: int, n: int, generator: torch.Generator) -> tuple[Tens
     return torch.cat([_one_hot(p, _CELLS), _one_hot(label, _LABELS)], dim=-1), met.sum(-1)
 
 
-def _three_way(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    kind = torch.randint(_KINDS, (sets, n), generator=generator)
+def three_way(n_kinds: int) -> Task:
+    """The task of pairs of regulators, with so many kinds."""
     of = torch.Generator().manual_seed(5)
-    first = torch.randperm(_KINDS, generator=of)
-    second = (first + torch.randint(1, _KINDS, (_KINDS,), generator=of)) % _KINDS  # another one
-    others = _others(n)
-    a = ((kind[:, None, :] == first[kind][..., None]) & others).sum(-1)
-    b = ((kind[:, None, :] == second[kind][..., None]) & others).sum(-1)
-    return _one_hot(kind, _KINDS), (a * b).float()  # no entity is of both kinds: j and k differ
+    first = torch.randperm(n_kinds, generator=of)
+    second = (first + torch.randint(1, n_kinds, (n_kinds,), generator=of)) % n_kinds  # another one
+
+    def draw(sets: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        kind = torch.randint(n_kinds, (sets, n), generator=generator)
+        others = _others(n)
+        a = ((kind[:, None, :] == first[kind][..., None]) & others).sum(-1)
+        b = ((kind[:, None, :] == second[kind][..., None]) & others).sum(-1)
+        return _one_hot(kind, n_kinds), (a * b).float()  # no entity is of both kinds: j and k differ
+
+    return Task("three-way", n_kinds, draw)
 
 
-TASKS = (
-    Task("pairwise", _CELLS, _pairwise),
-    Task("position x label", _CELLS + _LABELS, _position_label),
-    Task("three-way", _KINDS, _three_way),
-)
+TASKS = {
+    task.name: task
+    for task in (
+        Task("pairwise", _CELLS, _pairwise),
+        Task("position x label", _CELLS + _LABELS, _position_label),
+        three_way(8),
+    )
+}
 
 
 class Reader(nn.Module):
@@ -114,29 +120,13 @@ def train(task: Task, name: str, seed: int, steps: int, counts: Iterable[int] = 
     model = Reader(name, task.width)
     _, answers = task.draw(1000, N_TRAIN, generator)
     deviation = float(answers.std())
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        x, y = task.draw(64, N_TRAIN, generator)
-        loss = (model(x) - y / deviation).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return {n: _error(task, model, n, deviation, seed) for n in counts}
 
+    def draw(sets: int, n: int = N_TRAIN) -> tuple[Tensor, Tensor]:
+        x, y = task.draw(sets, n, generator)
+        return x, y / deviation
 
-@torch.no_grad()
-def _error(task: Task, model: Reader, n: int, deviation: float, seed: int) -> float:
-    generator = torch.Generator().manual_seed(seed + 2**32)
-    found, right = [], []
-    for _ in range(math.ceil(_TEST_ENTITIES / n)):
-        x, y = task.draw(1, n, generator)
-        found.append(deviation * model(x).flatten())
-        right.append(y.flatten())
-    answers = torch.cat(right)
-    return float((torch.cat(found) - answers).square().mean() / max(float(answers.var()), deviation**2))
+    learn(model, draw, steps)
+    return {n: relative_error(model, tests(draw, n), least=1.0) for n in counts}
 
 
 def run(
@@ -151,19 +141,25 @@ def run(
         workers: processes, of one thread each.
         report: called with the trainings done, their number and a text.
     """
-    jobs = [(task, name, seed) for seed in range(n_seeds) for task in TASKS for name in names]
-    found: dict[tuple[str, str], list[Errors]] = {(task.name, name): [] for task, name, _ in jobs}
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread) as pool:
-        futures = [pool.submit(train, task, name, seed, steps) for task, name, seed in jobs]
-        for done, ((task, name, _), future) in enumerate(zip(jobs, futures, strict=True)):
-            report(done, len(jobs), f"{task.name}, {name}")
-            found[task.name, name].append(future.result())
-    report(len(jobs), len(jobs), "")
+    jobs = [Job(task, name, seed, steps) for seed in range(n_seeds) for task in TASKS for name in names]
+    errors = side_by_side(_done, jobs, workers, report, lambda job: f"{job.task}, {job.name}")
+    found: dict[tuple[str, str], list[Errors]] = {(job.task, job.name): [] for job in jobs}
+    for job, one in zip(jobs, errors, strict=True):
+        found[job.task, job.name].append(one)
     return found
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+class Job(NamedTuple):
+    """A training."""
+
+    task: str
+    name: str
+    seed: int
+    steps: int
+
+
+def _done(job: Job) -> Errors:
+    return train(TASKS[job.task], job.name, job.seed, job.steps)
 
 
 def markdown(found: dict[tuple[str, str], list[Errors]]) -> str:

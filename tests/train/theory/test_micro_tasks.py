@@ -5,7 +5,7 @@ import torch
 
 from train.theory.micro_tasks import TASKS, Reader, markdown, run, train
 
-PAIRWISE, LABELS, THREE_WAY = TASKS
+PAIRWISE, LABELS, THREE_WAY = TASKS.values()
 
 
 def kinds(x, width):
@@ -37,14 +37,14 @@ def test_answers_are_those_of_the_docstring():
 
 
 def test_a_lone_entity_has_no_answer_and_a_reader_none_to_give():
-    for task in TASKS:
+    for task in TASKS.values():
         x, y = task.draw(3, 1, torch.Generator().manual_seed(0))
         assert (y == 0).all()
         assert (Reader("sa_linear", task.width)(x) == 0).all()
         assert (Reader("none", task.width)(x) == 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the experiments of coupled features and of three-way interactions show as much
 def test_each_sum_is_solved_by_the_attention_that_can_express_it():
     solvers = ("sa_linear", "hfa_linear", "ha_linear")
     jobs = [(PAIRWISE, name, 500) for name in (*solvers, "deep_sets")]
