@@ -174,9 +174,10 @@ def opened_bytes(path: Path) -> Iterator[BufferedReader]:
     except OSError as error:
         reason = "is a link" if path.is_symlink() else error.strerror
         raise LoadError(f"{path}: {reason}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise LoadError(f"{path}: is no file")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise LoadError(f"{path}: is no file")
         yield file
 
 
