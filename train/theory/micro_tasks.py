@@ -31,7 +31,7 @@ N_TRAIN = 20
 N_TEST = (2, 20, 200, 1000)
 MODULES = ("sa", "sa_linear", "hfa", "hfa_linear", "ha", "ha_linear", "deep_sets", "mean_field")
 _CELLS, _REACH, _LABELS = 20, 3, 4
-_D_MODEL, _HEADS, _D_HEAD = 64, 4, 24
+_D_MODEL, _D_HEAD = 64, 24
 Errors = dict[int, float]  # by number of entities
 # Sets, entities and a generator -> one-hot entities (B, L, width) and their answers (B, L).
 Draw = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
@@ -87,12 +87,14 @@ TASKS = {
 class Reader(nn.Module):
     """One interaction between two linear maps without constants: (B, L, width) -> (B, L)."""
 
-    def __init__(self, name: str, width: int) -> None:
+    HEADS = 4
+
+    def __init__(self, name: str, width: int, d_model: int = _D_MODEL) -> None:
         """`name` is an interaction of the registry, or one of one's own as "my_module:name"."""
         super().__init__()
-        self.embed = nn.Linear(width, _D_MODEL, bias=False)
-        self.interaction = interaction(find(name))(_D_MODEL, _HEADS, _D_HEAD)
-        self.read = nn.Linear(_D_MODEL, 1, bias=False)
+        self.embed = nn.Linear(width, d_model, bias=False)
+        self.interaction = interaction(find(name))(d_model, self.HEADS, _D_HEAD)
+        self.read = nn.Linear(d_model, 1, bias=False)
         # A constant could only say how many there are in training.
         out = getattr(self.interaction, "out", None)
         if isinstance(out, nn.Linear):
@@ -104,20 +106,26 @@ class Reader(nn.Module):
 
 
 def train(task: Task, name: str, seed: int, steps: int, counts: Iterable[int] = N_TEST) -> Errors:
-    """Train on sets of 20; mean squared errors by number of entities, relative.
+    """Train a `Reader` on sets of 20; see `fit`."""
+    torch.manual_seed(seed)
+    return fit(Reader(name, task.width), task, seed, steps, counts)[0]
+
+
+def fit(
+    model: nn.Module, task: Task, seed: int, steps: int, counts: Iterable[int] = N_TEST
+) -> tuple[Errors, list[float]]:
+    """Train a model on sets of 20; mean squared errors by number of entities, relative, and of every step.
 
     To the variance of the answers there, or among 20 where it is larger: two entities are no three-way.
 
     Args:
+        model: entities (B, L, width) -> answers (B, L) in units of the training answers' deviation.
         task: what to learn.
-        name: the interaction.
-        seed: of weights and sets.
+        seed: of the sets.
         steps: of Adam, 64 sets each.
         counts: numbers of entities to test with.
     """
-    torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Reader(name, task.width)
     _, answers = task.draw(1000, N_TRAIN, generator)
     deviation = float(answers.std())
 
@@ -125,8 +133,8 @@ def train(task: Task, name: str, seed: int, steps: int, counts: Iterable[int] = 
         x, y = task.draw(sets, n, generator)
         return x, y / deviation
 
-    learn(model, draw, steps)
-    return {n: relative_error(model, tests(draw, n), least=1.0) for n in counts}
+    curve = learn(model, draw, steps)
+    return {n: relative_error(model, tests(draw, n), least=1.0) for n in counts}, curve
 
 
 def run(
