@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported where they are used: torch takes seconds
     from train.theory.diversity import Diagnosis
     from train.theory.experiment import Effort, Outcome
 
-_ALL = "all"
+_ALL, _LANGUAGE = "all", "language"
 _SHOWN = 10  # kinds of a diagnosis
 
 
@@ -29,7 +29,7 @@ class TheoryConfig:
     """Repeat an experiment of the theory, or all, and hold it against what it has to be."""
 
     name: tyro.conf.Positional[str]
-    """length, convergence, versatility, coupling, three-way, genotype, softmax, or all."""
+    """length, convergence, versatility, coupling, three-way, genotype, softmax, language, limits, or all."""
     out: Path = Path("runs/theory")
     """Directory of the results: of each experiment a table, JSON, and figures as PNG and SVG."""
     quick: bool = False
@@ -38,11 +38,13 @@ class TheoryConfig:
     """Trainings of each kind; 0: five, with --quick two."""
     threads: int = 0
     """Processes, of one thread each; 0: as many as there are cores."""
-    data: Path | None = None
+    data: str = ""
     """versatility: look at a data set instead, a CSV file with the columns set and entity: will a policy that
-    is trained on it generalise?"""
+    is trained on it generalise? language: learn from this text file, or from hf:NAME of the hub."""
     env: str = ""
     """versatility: look at what agents of random actions meet in this world instead."""
+    preset: str = ""
+    """language: gpt2-small, on a GPU."""
 
 
 def run(config: TheoryConfig) -> int:
@@ -54,10 +56,14 @@ def run(config: TheoryConfig) -> int:
     for name in ("seeds", "threads"):
         if getattr(config, name) < 0:
             raise ValueError(f"--{name} must be >= 0, not {getattr(config, name)}")
-    if config.data is not None or config.env:
+    if config.preset and config.name != _LANGUAGE:
+        raise ValueError(f"--preset is for {_LANGUAGE}, not {config.name}")
+    if config.env or (config.data and config.name != _LANGUAGE):
         return _diagnose(config)
     seeds = config.seeds or (2 if config.quick else 5)
-    effort = Effort(config.quick, seeds, config.threads or os.cpu_count() or 1)
+    effort = Effort(
+        config.quick, seeds, config.threads or os.cpu_count() or 1, preset=config.preset, text=config.data
+    )
     for name in EXPERIMENTS if config.name == _ALL else (config.name,):
         _one(name, effort, config.out / name)
     return 0
@@ -68,10 +74,12 @@ def _diagnose(config: TheoryConfig) -> int:
     from train.theory import diversity
 
     if config.name != "versatility":
-        raise ValueError(f"--data and --env are for versatility, not {config.name}")
-    if config.data is not None and config.env:
+        raise ValueError(
+            f"--data and --env are for versatility, and --data for {_LANGUAGE}, not {config.name}"
+        )
+    if config.data and config.env:
         raise ValueError("give --data or --env, not both")
-    met = diversity.of_world(config.env) if config.data is None else diversity.of_file(config.data)
+    met = diversity.of_world(config.env) if config.env else diversity.of_file(Path(config.data))
     found = diversity.diagnose(met)
     table = Table("entity", "samples", "rank", "of", "smallest singular value", "cannot be told apart")
     for one in found[:_SHOWN]:

@@ -11,4 +11,6 @@ EXPERIMENTS = {
     "three-way": "train.theory.three_way",
     "genotype": "train.theory.genotype",
     "softmax": "train.theory.softmax",
+    "language": "train.theory.language",
+    "limits": "train.theory.limits",
 }

@@ -27,6 +27,8 @@ class Effort(NamedTuple):
     seeds: int
     workers: int  # processes, of one thread each
     instead: Mapping[str, str] = {}  # interactions in place of others: what is broken has to fail
+    preset: str = ""  # of the language models, a size for a GPU; "": the usual ones
+    text: str = ""  # that they learn from; "": Python's standard library
 
     def module(self, name: str) -> str:
         """The interaction that stands for `name`."""

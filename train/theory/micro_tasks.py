@@ -31,6 +31,7 @@ N_TRAIN = 20
 N_TEST = (2, 20, 200, 1000)
 MODULES = ("sa", "sa_linear", "hfa", "hfa_linear", "ha", "ha_linear", "deep_sets", "mean_field")
 _CELLS, _REACH, _LABELS = 20, 3, 4
+HEADS = 4
 _D_MODEL, _D_HEAD = 64, 24
 Errors = dict[int, float]  # by number of entities
 # Sets, entities and a generator -> one-hot entities (B, L, width) and their answers (B, L).
@@ -87,13 +88,13 @@ TASKS = {
 class Reader(nn.Module):
     """One interaction between two linear maps without constants: (B, L, width) -> (B, L)."""
 
-    HEADS = 4
-
-    def __init__(self, name: str, width: int, d_model: int = _D_MODEL) -> None:
+    def __init__(
+        self, name: str, width: int, d_model: int = _D_MODEL, n_heads: int = HEADS, d_head: int = _D_HEAD
+    ) -> None:
         """`name` is an interaction of the registry, or one of one's own as "my_module:name"."""
         super().__init__()
         self.embed = nn.Linear(width, d_model, bias=False)
-        self.interaction = interaction(find(name))(d_model, self.HEADS, _D_HEAD)
+        self.interaction = interaction(find(name))(d_model, n_heads, d_head)
         self.read = nn.Linear(d_model, 1, bias=False)
         # A constant could only say how many there are in training.
         out = getattr(self.interaction, "out", None)

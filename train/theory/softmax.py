@@ -25,7 +25,7 @@ from policies.actor_critic import Block
 from policies.registry import find, interaction
 from train.theory import plots
 from train.theory.experiment import Effort, Finding, Outcome, Report, side_by_side
-from train.theory.micro_tasks import TASKS, Reader, fit
+from train.theory.micro_tasks import HEADS, TASKS, Reader, fit
 
 TITLE = "T7 linear against softmax"
 N_TEST = (2, 20, 200, 1000)
@@ -136,9 +136,9 @@ class Blocks(nn.Module):
     def __init__(self, name: str, width: int, d_model: int, depth: int) -> None:
         """`name` is an interaction of the registry; heads are those of `Reader`."""
         super().__init__()
-        make, heads = interaction(find(name)), Reader.HEADS
+        make = interaction(find(name))
         self.embed = nn.Linear(width, d_model, bias=False)
-        self.blocks = nn.ModuleList(Block(make, d_model, heads, d_model // heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(make, d_model, HEADS, d_model // HEADS) for _ in range(depth))
         self.read = nn.Linear(d_model, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Layer(nn.Module):
         return SUM_SCALE * (self.attention.query.weight.T @ key).detach()
 
 
-def descend(layer: Layer, draw: Draw, steps: int, rate: float) -> list[float]:
+def descend(layer: nn.Module, draw: Draw, steps: int, rate: float) -> list[float]:
     """Plain gradient descent on the mean squared error of new sets at every step; the errors.
 
     Args:
