@@ -29,7 +29,8 @@ class TheoryConfig:
     """Repeat an experiment of the theory, or all, and hold it against what it has to be."""
 
     name: tyro.conf.Positional[str]
-    """length, convergence, versatility, coupling, three-way, genotype, softmax, language, limits, or all."""
+    """length, convergence, versatility, coupling, three-way, genotype, softmax, language, rate, limits, or
+    all."""
     out: Path = Path("runs/theory")
     """Directory of the results: of each experiment a table, JSON, and figures as PNG and SVG."""
     quick: bool = False

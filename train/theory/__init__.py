@@ -12,5 +12,6 @@ EXPERIMENTS = {
     "genotype": "train.theory.genotype",
     "softmax": "train.theory.softmax",
     "language": "train.theory.language",
+    "rate": "train.theory.rate",
     "limits": "train.theory.limits",
 }
