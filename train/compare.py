@@ -80,8 +80,8 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) < 2 or np.ptp(values) == 0:
         return mean, mean, mean
-    found = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    return mean, float(found.low), float(found.high)
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, loc=mean, scale=scipy.stats.sem(values))
+    return mean, float(low), float(high)
 
 
 def difference(a: list[float], b: list[float]) -> tuple[float, float, float]:

@@ -41,7 +41,7 @@ def score(cell: Cell) -> str:
 
 
 def goals(found: list[Cell]) -> Iterator[str]:
-    """The README's table of the goal: how far each architecture is from it, the best of those it was trained as."""
+    """The README's table of the goal: how far from it each architecture is, the best as trained."""
     yield "| world | agents | policy | trained with | return / oracle's | collisions / oracle's | goal |"
     yield "|---|---|---|---|---|---|---|"
     learned = {cell.policy for cell in found if cell.train_count}

@@ -83,8 +83,8 @@ def test_verdicts_can_fail_and_pass():
     def runs(**perplexities):
         one = {"parameters": 1, "tokens per second": 1.0, "peak MB": 1.0}
         return {
-            name: [{**one, "perplexity": value * (1 + 0.001 * k)} for k in range(3)]
-            for name, value in perplexities.items()
+            name: [{**one, "perplexity": value + 0.01 * k * order} for k in range(3)]
+            for order, (name, value) in enumerate(perplexities.items())
         }
 
     def passed(found):
@@ -108,7 +108,7 @@ def test_what_does_not_look_back_fails(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file"),
+        (None, "No such file"),
         (b"\xff\xfe\x00\x01", "is not text"),
         (b"a\0b", "is not text"),
         (b"too short", "the text is too small"),
