@@ -80,7 +80,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) < 2 or np.ptp(values) == 0:
         return mean, mean, mean
-    low, high = scipy.stats.t.interval(0.95, len(values) - 1, loc=mean, scale=scipy.stats.sem(values))
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, loc=mean, scale=scipy.stats.sem(values))  # type: ignore[attr-defined]
     return mean, float(low), float(high)
 
 

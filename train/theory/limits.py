@@ -109,8 +109,10 @@ def compressed(job: Job, generator: torch.Generator) -> dict[str, Any]:
         model = Embedded(job.module, torch.linalg.svd(f).U[:, :d])
         descend(model, draw, job.steps, largest_rate(N_TRAIN, RING.places))
     off = of_two(model, torch.eye(RING.places, dtype=torch.float64)) - f
+    known = bool(off.isfinite().all())  # what has diverged has no singular values
+    distance = float(torch.linalg.matrix_norm(off, ord=2)) if known else math.nan
     return {
-        "distance": float(torch.linalg.matrix_norm(off, ord=2) / torch.linalg.svdvals(f)[d]),
+        "distance": distance / float(torch.linalg.svdvals(f)[d]),
         "error": relative_error(model, tests(draw, N_TRAIN)),
     }
 

@@ -42,5 +42,5 @@ def test_no_layer_of_few_dimensions_is_nearer_than_the_next_singular_value():
 @pytest.mark.slow
 def test_noise_does_not_move_what_a_layer_learns_without_it():
     found = learned(Job("noise", (0.0, 200), "sa_linear", 300, 0))
-    assert found["20"] < 1e-6
-    assert found["1000"] < 1e-6
+    assert found["20"] < 1e-5
+    assert found["1000"] < 1e-5

@@ -66,4 +66,4 @@ def test_what_is_broken_fails(broken, monkeypatch):
         return estimate(x, (x.shape[1] - 1) * y, *others)
 
     monkeypatch.setattr(rate, "estimate", constant if broken == "no interaction" else of_a_sum)
-    assert judged({(7, 2, 2, 1): [errors(Job(7, 2, 2, 1, SIZES, 0))]}) == [False]
+    assert judged({(7, 2, 4, 1): [errors(Job(7, 2, 4, 1, SIZES, 0))]}) == [False]
