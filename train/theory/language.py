@@ -54,7 +54,7 @@ class Size(NamedTuple):
     device: str = "cpu"
 
 
-QUICK = Size(Shape(32, 48, 4, 2), 512, 1_000_000, 16, 800, 6e-3)
+QUICK = Size(Shape(32, 48, 4, 2), 512, 1_000_000, 16, 500, 6e-3)
 FULL = Size(Shape(64, 96, 4, 3), 1024, 8_000_000, 32, 2500)
 PRESETS = {"gpt2-small": Size(Shape(1024, 768, 12, 12), 32768, 2**31, 32, 20_000, 6e-4, "cuda")}
 

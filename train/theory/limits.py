@@ -169,12 +169,12 @@ def _findings(runs: Runs) -> Iterator[Finding]:
     by_sets = {n_sets: of for (level, n_sets), of in noise.items() if level == _LEVEL}
     by_noise = {level: of for (level, n_sets), of in noise.items() if n_sets == most}
     for n in (N_TRAIN, FAR):
+        # Among many, an error is that of a few sums, and too uncertain for a verdict.
+        slack = _SLACK if n == N_TRAIN else math.inf
         for what, sizes, exponent in (("sets", by_sets, -1), ("noise", by_noise, 2)):
+            quantity = f"exponent of the error with {n} agents in the {what}"
             values = _exponents(sizes, str(n))
-            low, high = exponent - _SLACK, exponent + _SLACK
-            yield Finding(
-                f"exponent of the error with {n} agents in the {what}", values, low, high, ours=True
-            )
+            yield Finding(quantity, values, exponent - slack, exponent + slack, ours=True)
     for (d, embeddings), of in runs["compression"].items():
         values = [one["distance"] for one in of]
         quantity = f"distance from F over its singular value {d + 1}, {d} dimensions, {embeddings}"
