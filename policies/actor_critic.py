@@ -71,7 +71,7 @@ class EntityActorCritic(nn.Module):
         columns: Sequence[Column],
         n_outputs: int,
         *,
-        policy: str = "sa",
+        policy: str = "hfa_linear",
         d_model: int = 64,
         n_layers: int = 2,
         n_heads: int = 4,

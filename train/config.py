@@ -35,7 +35,7 @@ class TrainConfig:
     """Directory of the run; made here, must not hold a run yet."""
     env: str = "colliding_agents_v0"
     """World to train in, see `interact-env list`; one of your own as my_module:my_world_v0."""
-    policy: str = "sa"
+    policy: str = "hfa_linear"
     """Interaction of the policy, see `interact-env list`; one of your own as my_module:my_name."""
     n_agents: Annotated[str, tyro.conf.arg(aliases=("--population",))] = "8"
     """Number of agents, drawn anew for every episode if it is a range LOW-HIGH (2-16), or counts with

@@ -52,7 +52,7 @@ def test_evaluate_prints_and_saves(run):
     for word in ("constant density", "constant arena", "does not fit", "yield", "collisions", "return"):
         assert word in done.stdout
     saved = json.loads((run / "evaluation.json").read_text())
-    assert saved["policy"] == "sa"
+    assert saved["policy"] == "hfa_linear"
     assert len(saved["results"]) == 8
     estimate = saved["results"][0]["estimates"]["reward"]
     assert estimate["low"] <= estimate["mean"] <= estimate["high"]

@@ -22,7 +22,7 @@ class DemoConfig:
     """Directory of the run."""
     policy: str = "sa_linear"
     """Interaction of the policy."""
-    total_steps: int = 245_760
+    total_steps: int = 102_400
     """Env steps to train for."""
     episodes: int = 32
     """Episodes at each number of agents."""
