@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imported where they are used: torch takes seconds
 
 _ALL = "all"
 _SHOWN = 10  # kinds of a diagnosis
+_FOR = {"data": ("versatility", "language"), "env": ("versatility",), "preset": ("language",)}
 
 
 @dataclasses.dataclass
@@ -29,7 +30,7 @@ class TheoryConfig:
     """Repeat an experiment of the theory, or all, and hold it against what it has to be."""
 
     name: tyro.conf.Positional[str]
-    """length, convergence, versatility, coupling, three-way, genotype, or all."""
+    """length, convergence, versatility, coupling, three-way, genotype, language, or all."""
     out: Path = Path("runs/theory")
     """Directory of the results: of each experiment a table, JSON, and figures as PNG and SVG."""
     quick: bool = False
@@ -38,11 +39,14 @@ class TheoryConfig:
     """Trainings of each kind; 0: five, with --quick two."""
     threads: int = 0
     """Processes, of one thread each; 0: as many as there are cores."""
-    data: Path | None = None
+    data: str = ""
     """versatility: look at a data set instead, a CSV file with the columns set and entity: will a policy that
-    is trained on it generalise?"""
+    is trained on it generalise? language: learn this text, a file, or hf:NAME or hf:NAME:CONFIGURATION for a
+    data set of Hugging Face; by default Python's standard library."""
     env: str = ""
     """versatility: look at what agents of random actions meet in this world instead."""
+    preset: str = ""
+    """language: sizes, small (the default) or gpt2-small, which needs a GPU."""
 
 
 def run(config: TheoryConfig) -> int:
@@ -54,10 +58,14 @@ def run(config: TheoryConfig) -> int:
     for name in ("seeds", "threads"):
         if getattr(config, name) < 0:
             raise ValueError(f"--{name} must be >= 0, not {getattr(config, name)}")
-    if config.data is not None or config.env:
+    for name, of in _FOR.items():
+        if getattr(config, name) and config.name not in of:
+            raise ValueError(f"--{name} is for {' and '.join(of)}, not {config.name}")
+    if config.name == "versatility" and (config.data or config.env):
         return _diagnose(config)
     seeds = config.seeds or (2 if config.quick else 5)
-    effort = Effort(config.quick, seeds, config.threads or os.cpu_count() or 1)
+    workers = config.threads or os.cpu_count() or 1
+    effort = Effort(config.quick, seeds, workers, data=config.data, preset=config.preset)
     for name in EXPERIMENTS if config.name == _ALL else (config.name,):
         _one(name, effort, config.out / name)
     return 0
@@ -67,11 +75,9 @@ def _diagnose(config: TheoryConfig) -> int:
     """Whether data tell all entities apart: a row for each of the worst kinds, and the answer."""
     from train.theory import diversity
 
-    if config.name != "versatility":
-        raise ValueError(f"--data and --env are for versatility, not {config.name}")
-    if config.data is not None and config.env:
+    if config.data and config.env:
         raise ValueError("give --data or --env, not both")
-    met = diversity.of_world(config.env) if config.data is None else diversity.of_file(config.data)
+    met = diversity.of_world(config.env) if config.env else diversity.of_file(Path(config.data))
     found = diversity.diagnose(met)
     table = Table("entity", "samples", "rank", "of", "smallest singular value", "cannot be told apart")
     for one in found[:_SHOWN]:

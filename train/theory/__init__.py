@@ -10,4 +10,5 @@ EXPERIMENTS = {
     "coupling": "train.theory.coupling",
     "three-way": "train.theory.three_way",
     "genotype": "train.theory.genotype",
+    "language": "train.theory.language",
 }

@@ -56,7 +56,9 @@ def text(source: str, most: int) -> Text:
     if not source:
         return standard_library(Path(sysconfig.get_paths()["stdlib"]))
     name = f"--data {source}"
-    return Text(name, *_parts(_hugging_face(source, most) if source.startswith(HUGGING_FACE) else _file(source, most)))
+    return Text(
+        name, *_parts(_hugging_face(source, most) if source.startswith(HUGGING_FACE) else _file(source, most))
+    )
 
 
 def standard_library(root: Path) -> Text:
@@ -91,7 +93,9 @@ def _hugging_face(source: str, most: int) -> str:
     try:
         import datasets
     except ImportError:
-        raise ValueError(f"--data {source} needs the package datasets: pip install 'interact-env[datasets]'") from None
+        raise ValueError(
+            f"--data {source} needs the package datasets: pip install 'interact-env[datasets]'"
+        ) from None
     name, _, configuration = source.removeprefix(HUGGING_FACE).partition(":")
     found, size = [], 0
     try:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from policies.attention import HyperFeatureAttention, MixedAttention, SelfAttention
 from policies.interaction import Interaction
-from policies.registry import find, interaction
+from policies.registry import Make, find, interaction
 from train.theory.learning import n_learned
 
 _WIDER = 4  # the hidden layer of SA's blocks over their width
@@ -26,16 +27,14 @@ class Size(NamedTuple):
 
 
 class Block(nn.Module):
-    """x + interaction(norm(x)), then x + mlp(norm(x)), as `policies.actor_critic`'s, but each reads what the
-    others have found by then.
-    """  # noqa: D205
+    """x + interaction(norm(x)), then x + mlp(norm(x)); unlike a policy's, of what the others know by then."""
 
     def __init__(self, module: str, size: Size, hidden: int) -> None:
         """`module` is an interaction of the registry, `hidden` the width within the mlp."""
         super().__init__()
         width = size.width
         self.norm = nn.LayerNorm(width)
-        self.interaction = causal(interaction(find(module))(width, size.heads, width // size.heads))
+        self.interaction = causal(_make(module)(width, size.heads, width // size.heads))
         self.mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
@@ -64,6 +63,21 @@ class Decoder(nn.Module):
         x = self.embedding(tokens) + self.position[: tokens.shape[1]]
         x = x * x.shape[-1] ** 0.5  # as large as what the blocks add, while the head's logits start small
         return F.linear(self.norm(self.blocks(x)), self.embedding.weight)
+
+
+def _mixed(d_model: int, n_heads: int, d_head: int) -> MixedAttention:
+    half = n_heads // 2
+    return MixedAttention(
+        SelfAttention(d_model, half, d_head), HyperFeatureAttention(d_model, n_heads - half, d_head)
+    )
+
+
+# The registry's HFA has ranks as wide as the head, for rotations; there are none here.
+_OWN: dict[str, Make] = {"hfa": HyperFeatureAttention, "sa_hfa": _mixed}
+
+
+def _make(module: str) -> Make:
+    return _OWN.get(module) or interaction(find(module))
 
 
 def causal(module: nn.Module) -> nn.Module:
