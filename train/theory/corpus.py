@@ -45,7 +45,7 @@ def text(source: str, most: int) -> Text:
     Args:
         source: a file's path, or "hf:NAME" or "hf:NAME:CONFIGURATION" for a data set of Hugging Face;
             "": the standard library of this Python.
-        most: characters; what is beyond them is not read. The standard library is read as a whole.
+        most: characters; what is beyond them is not used.
 
     Returns:
         The last tenth of a file or data set is held out, and every tenth file of the standard library.
@@ -54,19 +54,20 @@ def text(source: str, most: int) -> Text:
         ValueError: there is none, or it is no text.
     """
     if not source:
-        return standard_library(Path(sysconfig.get_paths()["stdlib"]))
+        return standard_library(Path(sysconfig.get_paths()["stdlib"]), most)
     name = f"--data {source}"
     return Text(
         name, *_parts(_hugging_face(source, most) if source.startswith(HUGGING_FACE) else _file(source, most))
     )
 
 
-def standard_library(root: Path) -> Text:
+def standard_library(root: Path, most: int) -> Text:
     """The *.py of a folder, sorted, without tests and what was installed; every tenth file is held out."""
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in _modules(root)]
     held_out = texts[_HELD_OUT - 1 :: _HELD_OUT]
     train = [one for k, one in enumerate(texts) if (k + 1) % _HELD_OUT]
-    return Text("Python's standard library", "\n".join(train), "\n".join(held_out))
+    cut = most // _HELD_OUT
+    return Text("Python's standard library", "\n".join(train)[: most - cut], "\n".join(held_out)[:cut])
 
 
 def _modules(root: Path) -> list[Path]:
@@ -80,7 +81,8 @@ def _modules(root: Path) -> list[Path]:
 def _file(source: str, most: int) -> str:
     with files.opened_bytes(Path(source)) as file:
         try:
-            found = io.TextIOWrapper(file, encoding="utf-8", newline="").read(most)
+            with io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
+                found = lines.read(most)
         except UnicodeDecodeError:
             raise ValueError(f"--data {source}: is not text in UTF-8") from None
     if "\0" in found:

@@ -43,9 +43,9 @@ _LONGEST = 8  # characters of a token, on average, at the most
 Runs = dict[str, list[dict[str, Any]]]  # what `learned` found, by kind
 
 
-QUICK = Preset(320, 32, 64, 2, 4, 8, 150_000, 50_000, 3e-3)
+QUICK = Preset(256, 32, 64, 2, 4, 8, 150_000, 30_000, 6e-3)  # plain bytes, soon learned
 PRESETS = {
-    "small": Preset(1024, 32, 96, 3, 4, 16, 2_000_000, 50_000, 3e-3),
+    "small": Preset(1024, 32, 96, 3, 4, 16, 3_000_000, 50_000, 6e-3),
     "gpt2-small": Preset(
         50_257, 1024, 768, 12, 12, 8, 100_000_000, 500_000, 6e-4, ("hfa", "sa_hfa", "sa"), "cuda"
     ),
