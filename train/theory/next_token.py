@@ -94,8 +94,8 @@ def train(model: nn.Module, job: Job) -> list[float]:
         nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
         optimizer.step()
         schedule.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).tolist()
+        losses.append(loss.item())  # a tensor kept for each would fragment the memory
+    return losses
 
 
 def windows(tokens: np.ndarray, at: np.ndarray, length: int) -> np.ndarray:
