@@ -22,19 +22,16 @@ def _is_plain(module: Interaction) -> bool:
 class Block(nn.Module):
     """x + interaction(norm(x)), then x + mlp(norm(x)); a pre-LN transformer block."""
 
-    def __init__(
-        self, make: Make, d_model: int, n_heads: int, d_head: int, hidden: int | None = None
-    ) -> None:
-        """`make` is an interaction of the registry, `hidden` the MLP's width, by default twice d_model."""
+    def __init__(self, make: Make, d_model: int, n_heads: int, d_head: int) -> None:
+        """`make` is an interaction of the registry."""
         super().__init__()
-        hidden = hidden or 2 * d_model
         self.norm = nn.LayerNorm(d_model)
         self.interaction = make(d_model, n_heads, d_head)
         self.mlp = nn.Sequential(
             nn.LayerNorm(d_model),
-            nn.Linear(d_model, hidden),
+            nn.Linear(d_model, 2 * d_model),
             nn.GELU(),
-            nn.Linear(hidden, d_model),
+            nn.Linear(2 * d_model, d_model),
         )
 
     def forward(

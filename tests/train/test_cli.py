@@ -100,7 +100,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         (["train", "--out", new, "--match-parameters", "99"], "match_parameters must be in ["),
         (["train", "--out", new, "--policy", "sa_hfa", "--n-heads", "1"], "n_heads must be >= 2 for sa_hfa"),
         (["train", "--out", new, "--positions", "plain", "--d-model", "30"], "d_model must be a multiple of"),
-        (["evaluate", run, "--policy", "hfa"], "--policy hfa is not the policy of the run: sa"),
+        (["evaluate", run, "--policy", "hfa"], "--policy hfa is not the policy of the run: hfa_linear"),
         (["micro-tasks", "--seeds", "0"], "--seeds must be >= 1"),
         (["micro-tasks", "--threads", "-1"], "--threads must be >= 0"),
         (["micro-tasks", "--modules", "mlp9"], "policy must be one of"),

@@ -20,8 +20,9 @@ if TYPE_CHECKING:  # imported where they are used: torch takes seconds
     from train.theory.diversity import Diagnosis
     from train.theory.experiment import Effort, Outcome
 
-_ALL, _LANGUAGE = "all", "language"
+_ALL = "all"
 _SHOWN = 10  # kinds of a diagnosis
+_FOR = {"data": ("versatility", "language"), "env": ("versatility",), "preset": ("language",)}
 
 
 @dataclasses.dataclass
@@ -41,11 +42,12 @@ class TheoryConfig:
     """Processes, of one thread each; 0: as many as there are cores."""
     data: str = ""
     """versatility: look at a data set instead, a CSV file with the columns set and entity: will a policy that
-    is trained on it generalise? language: learn from this text file, or from hf:NAME of the hub."""
+    is trained on it generalise? language: learn this text, a file, or hf:NAME or hf:NAME:CONFIGURATION for a
+    data set of Hugging Face; by default Python's standard library."""
     env: str = ""
     """versatility: look at what agents of random actions meet in this world instead."""
     preset: str = ""
-    """language: gpt2-small, on a GPU."""
+    """language: sizes, small (the default) or gpt2-small, which needs a GPU."""
 
 
 def run(config: TheoryConfig) -> int:
@@ -57,14 +59,14 @@ def run(config: TheoryConfig) -> int:
     for name in ("seeds", "threads"):
         if getattr(config, name) < 0:
             raise ValueError(f"--{name} must be >= 0, not {getattr(config, name)}")
-    if config.preset and config.name != _LANGUAGE:
-        raise ValueError(f"--preset is for {_LANGUAGE}, not {config.name}")
-    if config.env or (config.data and config.name != _LANGUAGE):
+    for name, of in _FOR.items():
+        if getattr(config, name) and config.name not in of:
+            raise ValueError(f"--{name} is for {' and '.join(of)}, not {config.name}")
+    if config.name == "versatility" and (config.data or config.env):
         return _diagnose(config)
     seeds = config.seeds or (2 if config.quick else 5)
-    effort = Effort(
-        config.quick, seeds, config.threads or os.cpu_count() or 1, preset=config.preset, text=config.data
-    )
+    workers = config.threads or os.cpu_count() or 1
+    effort = Effort(config.quick, seeds, workers, data=config.data, preset=config.preset)
     for name in EXPERIMENTS if config.name == _ALL else (config.name,):
         _one(name, effort, config.out / name)
     return 0
@@ -74,10 +76,6 @@ def _diagnose(config: TheoryConfig) -> int:
     """Whether data tell all entities apart: a row for each of the worst kinds, and the answer."""
     from train.theory import diversity
 
-    if config.name != "versatility":
-        raise ValueError(
-            f"--data and --env are for versatility, and --data for {_LANGUAGE}, not {config.name}"
-        )
     if config.data and config.env:
         raise ValueError("give --data or --env, not both")
     met = diversity.of_world(config.env) if config.env else diversity.of_file(Path(config.data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import platform
@@ -76,12 +77,12 @@ def run(cases: Sequence[Case], repeats: int, report: Report) -> list[Figure]:
     for k, case in enumerate(cases):
         report(k, len(cases), f"{case.what}, {case.worlds} x {case.agents}")
         load = os.getloadavg()[0]
-        with _peak(case) as peak:
+        with peak(case.device) as held:
             task = case.make()
             task()
             n_calls = max(1, math.ceil(_LEAST_SECONDS / seconds(task, 1)))
             times = [seconds(task, n_calls) for _ in range(repeats)]
-        figures.append(Figure(case, times, peak(), load))
+        figures.append(Figure(case, times, None if case.elsewhere else held(), load))
     report(len(cases), len(cases), "")
     return figures
 
@@ -95,23 +96,30 @@ def seconds(task: Task, n_calls: int) -> float:
 
 
 @contextlib.contextmanager
-def _peak(case: Case) -> Iterator[Callable[[], float | None]]:
-    """The most memory that was held meanwhile, beyond what was held before; of the CPU's, on Linux only."""
-    if case.elsewhere:
-        yield lambda: None
-        return
-    if case.device == "cuda":
+def peak(device: str) -> Iterator[Callable[[], float | None]]:
+    """The most memory in bytes that was held meanwhile, beyond what was held before.
+
+    Of the GPU where the device is "cuda", else of this process, on Linux only; None: it cannot be told.
+    """
+    if device == "cuda":
         held = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         yield lambda: float(torch.cuda.max_memory_allocated() - held)
         return
     try:
+        _release()
         Path("/proc/self/clear_refs").write_text("5")  # forget the most so far
         before = _held("VmRSS")
     except OSError:
         yield lambda: None
         return
     yield lambda: max(0.0, _held("VmHWM") - before)
+
+
+def _release() -> None:
+    """Give back what is freed and kept, which would hide what is held next."""
+    with contextlib.suppress(AttributeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _held(name: str) -> float:

@@ -22,10 +22,11 @@ import numpy as np
 
 import interact_env
 from interact_env.engine import WorldBatch
-from train.theory import corpus
+from policies import files
 
 COLUMNS = ("set", "entity")
 MOST_KINDS = 3000  # a matrix of them squared is held
+_LARGEST = 2**30  # bytes of a file
 _ZERO = 1e-9  # of the largest singular value, squared: what is smaller is none
 _BINS, _HALVES = 6, 2  # of a position that is no cell, and of other numbers
 _WORLDS, _STEPS, _SEED = 64, 64, 0
@@ -120,7 +121,13 @@ def of_file(path: Path) -> Met:
         LoadError: there is no such file.
         ValueError: it is not text, has other columns, or holds no set of two.
     """
-    rows = csv.DictReader(io.StringIO(corpus.read(path)))
+    with files.opened_bytes(path) as file:
+        given = file.read(_LARGEST)
+    try:
+        text = given.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"--data {path}: is not text") from None
+    rows = csv.DictReader(io.StringIO(text))
     if not set(COLUMNS) <= set(rows.fieldnames or ()):
         raise ValueError(f"--data {path}: must have the columns {', '.join(COLUMNS)}, not {rows.fieldnames}")
     sets: dict[str, list[Hashable]] = defaultdict(list)

@@ -27,8 +27,8 @@ class Effort(NamedTuple):
     seeds: int
     workers: int  # processes, of one thread each
     instead: Mapping[str, str] = {}  # interactions in place of others: what is broken has to fail
-    preset: str = ""  # of the language models, a size for a GPU; "": the usual ones
-    text: str = ""  # that they learn from; "": Python's standard library
+    data: str = ""  # of language: a file or data set in place of its own
+    preset: str = ""  # of language: sizes in place of its own
 
     def module(self, name: str) -> str:
         """The interaction that stands for `name`."""

@@ -235,7 +235,7 @@ def test_runs_tell_how_they_were_made(tmp_path):
         "grid": "title = 'x'",
         "commands": [
             f"interact-env benchmark grid.toml --out {tmp_path.name}",
-            "interact-env train --env colliding_agents_v0 --policy sa --n-agents 2-16 "
+            "interact-env train --env colliding_agents_v0 --policy hfa_linear --n-agents 2-16 "
             "--env-params shape=square radius=1 --seed 3",
         ],
         "facts": [("threads", "1", 1), ("torch", "2", 1)],

@@ -107,7 +107,9 @@ def test_bad_data_are_one_line(content, message, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("versatility", "--env", "nonesuch_v0"), "no world 'nonesuch_v0'"),
-        (("length", "--env", "n_body_v0"), "--data and --env are for versatility, not length"),
+        (("length", "--env", "n_body_v0"), "--env is for versatility, not length"),
+        (("length", "--data", "x"), "--data is for versatility and language, not length"),
+        (("all", "--preset", "small"), "--preset is for language, not all"),
         (("versatility", "--env", "n_body_v0", "--data", "x"), "give --data or --env, not both"),
     ],
 )
