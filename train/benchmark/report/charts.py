@@ -166,7 +166,7 @@ def _learned(looks: Sequence[Series]) -> list[Series]:
 
 
 def _color(looks: Sequence[Series]) -> alt.Color:
-    legend = alt.Legend(orient="right", title=None)
+    legend = alt.Legend(orient="right", title=None, offset=44)  # beside the name of the goal
     return alt.Color("policy:N").scale(domain=[look.name for look in looks]).legend(legend).title("policy")
 
 

@@ -22,11 +22,18 @@ def figures(content: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         for chart in charts:
             worlds = content["choices"]["worlds"] if kind == "heat" else [""]
             for world in worlds:
-                spec = json.dumps(_whole(kind, chart, world, content))
+                drawn = _compiled(_whole(kind, chart, world, content), content["themes"]["light"])
                 name = _name(kind, world, chart["name"])
-                config = content["themes"]["light"]
-                yield f"{name}.svg", vl_convert.vegalite_to_svg(spec, config=config).encode()
-                yield f"{name}.png", vl_convert.vegalite_to_png(spec, config=config, scale=_SCALE)
+                yield f"{name}.svg", vl_convert.vega_to_svg(drawn).encode()
+                yield f"{name}.png", vl_convert.vega_to_png(drawn, scale=_SCALE)
+
+
+def _compiled(spec: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """As Vega has it, with whole symbols in the legend: those with dashed outlines are ragged."""
+    drawn: dict[str, Any] = vl_convert.vegalite_to_vega(json.dumps(spec), config=config)
+    for legend in drawn.get("legends", ()):
+        legend.pop("strokeDash", None)
+    return drawn
 
 
 def _whole(kind: str, chart: Mapping[str, Any], world: str, content: Mapping[str, Any]) -> dict[str, Any]:
