@@ -1,6 +1,6 @@
 # make demo    train, evaluate, draw and animate: the main job, in minutes
 # make test    the tests, with coverage      make check   format, lint, types and the fast tests
-# make faults  the whole fault suite: every kill, every policy resumed and exported
+# make faults  all of the tests: every kill, every policy resumed and exported, every dtype
 # make gallery the pictures of the README, from policies that it trains first: some ten minutes
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +18,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=term
 
 faults: $(INSTALLED)
-	$(BIN)/pytest -n auto --dist worksteal -m "long or not long" tests/faults tests/train
+	$(BIN)/pytest -n auto --dist worksteal -m "long or not long"
 
 check: lint
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"

@@ -20,9 +20,10 @@ N_BODY = [
     {"n_agents": 3, "start": "figure_eight", "softening": 0},
 ]
 FLOAT64 = {"dtype": "float64"}
+FEW = {**FLOAT64, "n_agents": (1, 4), "max_cycles": 20}
 PARAMETERS = {
-    "colliding_agents_v0": [{}, *COLLIDING, *LABELS, FLOAT64],
-    "n_body_v0": [{}, *N_BODY, FLOAT64],
+    "colliding_agents_v0": [{}, *COLLIDING, *LABELS, FEW],
+    "n_body_v0": [{}, *N_BODY, FEW],
     "springs_v0": [{"n_agents": (1, 5)}, {"n_agents": 4, **FLOAT64}],
 }
 CASES = [(world, parameters) for world, sets in PARAMETERS.items() for parameters in sets]

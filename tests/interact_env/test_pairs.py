@@ -54,9 +54,9 @@ def test_cells_find_all_who_collide(parameters, seed, policy):
             batch.reset(batch.over.copy())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    n=st.integers(1, 200),
+    n=st.integers(1, 130),
     dims=st.sampled_from([2, 3]),
     reach=st.sampled_from([0.0, 0.01, 0.1, 0.2, 1 / 3, 0.5]),
     widest=st.sampled_from([1.0, 1.0, 0.05, 3.0]),

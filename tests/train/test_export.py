@@ -21,7 +21,7 @@ from train.cli import main
 SIZES = ((1, 1), (2, 2), (1, 9), (3, 41), (5, 40), (1, 200), (2, 128))
 
 
-LONG = ("hfa", "ha_linear", "sa_hfa", "inducing")  # to write as ONNX
+LONG = ("hfa", "ha", "ha_linear", "sa_hfa", "sa_count", "sa_sharp", "inducing")  # to write as ONNX
 
 
 @pytest.fixture(
