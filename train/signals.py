@@ -67,6 +67,8 @@ class Signals:
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt
-        self._asked = self._asked or number
+        if self._asked:  # a `Stop` is on its way: another would leave the handler of the first
+            return
+        self._asked = number
         if not self._shielded:
             self.check()

@@ -193,8 +193,7 @@ def test_ctrl_c_stops_all_and_the_next_start_goes_on(grid, tmp_path):
         line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     run = tmp_path / "out" / "runs" / plan.tasks(runner.grids.read(grid))[1].run.name
-    wait_until((run / "progress.csv").exists, 120)
-    time.sleep(1)
+    wait_until(lambda: logged(run) > 2, 120)  # it is made before a signal would be heard
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=90)
     assert process.returncode == 130
@@ -230,6 +229,12 @@ def test_a_benchmark_on_ray_comes_to_the_same_when_a_worker_is_lost(grid, tmp_pa
         process.kill()
     assert process.returncode == 0, said
     assert numbers(tmp_path / "ray") == numbers(tmp_path / "here")
+
+
+def logged(run):
+    """Lines of a run's log."""
+    log = run / "progress.csv"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def wait_until(condition, seconds):
