@@ -22,8 +22,8 @@ def test_one_who_asks_twice_is_answered_once():
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    with Signals(), pytest.raises(KeyboardInterrupt):
-        try:
+    with Signals():
+        with pytest.raises(Stop):
             os.kill(os.getpid(), signal.SIGINT)
-        except Stop:
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
