@@ -13,8 +13,6 @@ from train.benchmark.results import ORACLE, Evaluated
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "assets" / "standard"
 ARENA = "constant density"
-LEFT = plan.tasks(grid.read(FOLDER / "grid.toml"), results.read(FOLDER / results.FILE))
-pytestmark = pytest.mark.skipif(bool(LEFT), reason="the published grid is not done yet")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import altair as alt
 from train.benchmark.report.cells import SCORE
 from train.benchmark.report.theme import LIGHT, Series
 
-FLOOR, CEILING = -0.5, 1.5  # what is beyond is drawn there, and told exactly in the tooltip
+FLOOR, CEILING = -0.5, 2.0  # what is beyond is drawn there, and told exactly in the tooltip
 _PALE = 0.12
 _INTERVAL = ("mean", "low", "high")
 _FOCUS = "focus == '' || datum.policy == focus"
