@@ -155,7 +155,7 @@ def test_what_cannot_be_is_refused_by_one_process(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("first", "then"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.long)])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, first, then):
     """Not bit for bit: sums are added up in another order."""
     run, options = tmp_path / "run", flags({**TINY, **LOOSE, "total_steps": 40 * 128})

@@ -205,8 +205,15 @@ def test_the_replay_plays_pauses_and_scrubs(page):
     assert same(picture(page), start)
 
 
-@pytest.mark.parametrize("policy", ["sa", "sa_linear"])
-@pytest.mark.parametrize("world", ["colliding", "gravity"])
+@pytest.mark.parametrize(
+    ("world", "policy"),
+    [
+        ("colliding", "sa"),
+        ("gravity", "sa_linear"),
+        pytest.param("colliding", "sa_linear", marks=pytest.mark.long),
+        pytest.param("gravity", "sa", marks=pytest.mark.long),
+    ],
+)
 def test_attention_appears_on_hover_and_is_torchs(page, folder, world, policy):
     choose(page, world, policy, 16)
     page.locator("#scrub").fill("4")
