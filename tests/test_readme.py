@@ -30,6 +30,7 @@ interact-env() {{
         micro-tasks*) set -- "$@" --seeds 1 --steps 2 --threads 1 --modules sa deep_sets;;
         evaluate*) set -- "$@" --n-agents 2,8 --episodes 2;;
         speed*) return 0;;  # run on less by tests/train/speed
+        *"theory all"*|*"theory softmax"*) return 0;;  # by tests/train/theory
         *--dry-run*) ;;
         benchmark*) return 0;;  # by tests/train/benchmark
     esac
@@ -119,5 +120,5 @@ def test_pictures_are_there():
         assert 1000 < (ROOT / path).stat().st_size < 2e6, "small enough for a page"
     gallery = (ROOT / "assets" / "gallery.sh").read_text()
     for path in found:
-        benchmark = path.startswith("assets/standard/")
-        assert benchmark or Path(path).stem in gallery, "made by one command"
+        measured = path.startswith(("assets/standard/", "assets/theory/"))
+        assert measured or Path(path).stem in gallery, "made by one command"
