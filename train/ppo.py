@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from train.ranks import ALONE, Ranks
 from train.totals import Totals, on_host
 from train.update import NUMBERS, Coefficients, at_once, explained_variance, losses, ready
 from train.vec_env import AgentVecEnv
+
+
+def _nothing() -> None:
+    pass
 
 
 class EntityPPO(PPO):
@@ -59,6 +64,7 @@ class EntityPPO(PPO):
             raise ValueError(f"env must be an AgentVecEnv (see make_sb3_vec_env), not {type(env).__name__}")
         self.restart_below = restart_below
         self.ranks = ranks
+        self.before_minibatch: Callable[[], None] = _nothing  # may raise, to break an update off
         super().__init__(policy, env, **options)  # type: ignore[arg-type]
 
     @property
@@ -241,6 +247,7 @@ class EntityPPO(PPO):
             for _ in range(self.n_epochs):
                 first = len(numbers)
                 for part in self.rollout_buffer.minibatches(self._share, self.ranks):
+                    self.before_minibatch()
                     numbers.append(self._differentiate(part, coefficients))
                     stop = self._is_too_far(numbers[-1][3])
                     if stop:

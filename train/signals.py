@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 from types import FrameType
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
@@ -21,18 +19,17 @@ class Stop(BaseException):
 
 
 class Signals:
-    """While open, the first signal raises `Stop`, at once or at the end of what is shielded.
+    """While open, the first signal is told by `check`, which is called where the work may be broken off.
 
-    A second SIGINT raises KeyboardInterrupt, wherever it comes. Outside of the main thread, where Python has
-    no signals, it does nothing.
+    Nothing is raised in the midst of other code, which may hold a lock. Only a second SIGINT raises
+    KeyboardInterrupt, wherever it comes. Outside of the main thread, where Python has no signals, it does
+    nothing.
     """
 
     def __init__(self) -> None:
         """Nothing was asked for yet."""
         self._asked = 0
         self._interrupts = 0
-        self._answered = False
-        self._shielded = False
 
     def __enter__(self) -> Signals:
         self._before = {}
@@ -44,31 +41,13 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Put `Stop` off to the end of this stretch."""
-        self._shielded = True
-        try:
-            yield
-        finally:
-            self._shielded = False
-        self.check()
-
     def check(self) -> None:
-        """Raise `Stop` if it was put off, or got lost: Python drops what is raised in a `__del__`."""
-        if self._asked and not self._answered:
+        """Raise `Stop` if it was asked for."""
+        if self._asked:
             raise Stop(self._asked)
-
-    def answer(self) -> None:
-        """`Stop` has been caught: it comes no more."""
-        self._answered = True
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt
-        if self._asked:  # a `Stop` is on its way: another would leave the handler of the first
-            return
-        self._asked = number
-        if not self._shielded:
-            self.check()
+        self._asked = self._asked or number

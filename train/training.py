@@ -205,6 +205,7 @@ def _learn(
     report = report if first else lambda _: None
     try:
         with Signals() as signals:
+            model.before_minibatch = signals.check
             keeper = _Keeper(config, about, best, report, signals)
             try:
                 model.learn(
@@ -216,7 +217,6 @@ def _learn(
                 keeper.take()
                 keeper.save()
             except Stop as stop:
-                signals.answer()
                 keeper.save()
                 return stop.status
     except FloatingPointError as error:
@@ -314,14 +314,13 @@ class _Keeper(BaseCallback):
         if self._kept is None or self._kept.numbers["env_steps"] == self._saved_steps:
             return
         self._ppo.look_at_update()  # that the state is good
-        with self._signals.shielded():
-            mean = sum(self._rewards) / len(self._rewards) if self._rewards else None
-            best = mean is not None and (self._best is None or mean > self._best)
-            self._best = mean if best else self._best
-            kept = self._kept._replace(numbers={**self._kept.numbers, "best_reward": self._best})
-            checkpoint.save(self._config.out, self._about, kept, best=best)
-            self._saved_steps, self._saved_time = kept.numbers["env_steps"], time.monotonic()
-            self._rewards.clear()
+        mean = sum(self._rewards) / len(self._rewards) if self._rewards else None
+        best = mean is not None and (self._best is None or mean > self._best)
+        self._best = mean if best else self._best
+        kept = self._kept._replace(numbers={**self._kept.numbers, "best_reward": self._best})
+        checkpoint.save(self._config.out, self._about, kept, best=best)
+        self._saved_steps, self._saved_time = kept.numbers["env_steps"], time.monotonic()
+        self._rewards.clear()
 
     @property
     def _ppo(self) -> EntityPPO:
@@ -344,12 +343,6 @@ class _Keeper(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        # A stop in between could leave locks held that the log and the progress bar share with their threads:
-        # closing them would wait for ever.
-        with self._signals.shielded():
-            self._tell()
-
-    def _tell(self) -> None:
         model = self._ppo
         agent_steps, reward, metrics = model.totals.rates()
         self._rewards.append(reward)

@@ -26,7 +26,8 @@ SIZE = 600
 def screen():
     """The name of a display of its own."""
     reader, writer = os.pipe()
-    options = ["-displayfd", str(writer), "-screen", "0", "900x700x24", "-nolisten", "tcp"]
+    # Else it starts anew whenever its last client leaves, as one who takes a picture of it does.
+    options = ["-noreset", "-displayfd", str(writer), "-screen", "0", "900x700x24", "-nolisten", "tcp"]
     server = subprocess.Popen(["Xvfb", *options], pass_fds=[writer], stderr=subprocess.DEVNULL)
     os.close(writer)
     with os.fdopen(reader) as pipe:
